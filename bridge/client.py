@@ -1,0 +1,213 @@
+"""One host, spoken to over HTTP. The socket is :mod:`bridge.listener`'s.
+
+Thread-safe (httpx's client is). Proxies of the environment are never used: WSL hands out
+``HTTP_PROXY`` for Windows' benefit, and a host is always on this machine or one hop away.
+Connecting has its own short timeout, because under WSL2's mirrored networking a closed port
+may swallow the SYN for two minutes (microsoft/WSL#10855).
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+import httpx
+from pydantic import ValidationError
+
+from bridge import answers
+from bridge.answers import HostFacts, HostQueue, ImageRef, Outcome
+from bridge.errors import HostDoubt, HostError, HostRefused, HostUnreachable
+from bridge.workflow import Workflow
+
+Answer = TypeVar("Answer")
+
+READ_TIMEOUT = 30.0  # seconds without a byte of an answer; a host busy loading a model is slow
+
+
+class Place(StrEnum):
+    """Where a host has a job."""
+
+    PENDING = "pending"
+    RUNNING = "running"
+    ENDED = "ended"
+    NOWHERE = "nowhere"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What queue and history say of a job; ``outcome`` only when it ended."""
+
+    place: Place
+    outcome: Outcome | None = None
+
+
+class HostClient:
+    """A host's HTTP side.
+
+    Args:
+        url: base URL, without a trailing slash; use 127.0.0.1, not localhost, so that Host and
+            Origin agree and IPv6 is not tried (mirrored networking has none).
+        client_id: names our socket; the host sends a job's events to the id it was posted with.
+        connect_timeout: seconds.
+    """
+
+    def __init__(self, url: str, client_id: str, connect_timeout: float = 1.5) -> None:
+        self.url = url
+        self.client_id = client_id
+        self._http = httpx.Client(
+            base_url=url,
+            timeout=httpx.Timeout(READ_TIMEOUT, connect=connect_timeout),
+            trust_env=False,
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give the connections back."""
+        self._http.close()
+
+    def submit(self, graph: Workflow, prompt_id: str, record: Mapping[str, Any]) -> None:
+        """Queue a graph under our own id.
+
+        Args:
+            graph: the workflow.
+            prompt_id: ours; ComfyUI takes it as it is and does not check for repeats.
+            record: kept by the host beside the job, shown in its queue and history.
+
+        Raises:
+            HostRefused: validation failed; posting it again is useless.
+            HostUnreachable: it did not arrive.
+            HostDoubt: it may be in the queue; :meth:`locate` it before posting again.
+        """
+        body = {
+            "prompt": graph,
+            "prompt_id": prompt_id,
+            "client_id": self.client_id,
+            "extra_data": {"vulcan": dict(record)},
+        }
+        answer = self._post("/prompt", body)
+        if answer.status_code in (400, 413):
+            raise HostRefused(self.url, *answers.refusal(_refusal_body(answer)))
+        if answer.status_code != 200:
+            # ComfyUI answers 500 to some posts that it did queue (comfyui.md 0.6).
+            raise HostDoubt(self.url, f"answered {answer.status_code} to a job")
+        self._accept(_json_object(answer), prompt_id)
+
+    def locate(self, prompt_id: str) -> Finding:
+        """Look for a job: in the queue first, then in history, as jobs move that way."""
+        queue = self.queue()
+        if prompt_id in queue.running:
+            return Finding(Place.RUNNING)
+        if prompt_id in queue.pending:
+            return Finding(Place.PENDING)
+        outcome = self.outcome(prompt_id)
+        return Finding(Place.ENDED, outcome) if outcome else Finding(Place.NOWHERE)
+
+    def queue(self) -> HostQueue:
+        """Return the ids that wait and run."""
+        return self._read("/queue", answers.queue)
+
+    def outcome(self, prompt_id: str) -> Outcome | None:
+        """Return what became of a job; ``None`` while it has no history entry."""
+        return self._read(
+            f"/history/{prompt_id}",
+            lambda body: answers.outcome(body[prompt_id]) if prompt_id in body else None,
+        )
+
+    def fetch(self, image: ImageRef) -> bytes | None:
+        """Return a picture's bytes; ``None`` when the host does not have the file."""
+        answer = self._get("/view", image.query())
+        return None if answer.status_code == 404 else self._checked(answer, "/view").content
+
+    def facts(self) -> HostFacts:
+        """Return version, system and device; the cheapest proof that this is a ComfyUI."""
+        return self._read("/system_stats", answers.facts)
+
+    def choices(self, class_type: str, name: str) -> tuple[str, ...] | None:
+        """Return what a node's combo input may be; ``None`` when the host lacks the node."""
+        return self._read(
+            f"/object_info/{class_type}", lambda body: _combo(body.get(class_type), name)
+        )
+
+    def interrupt(self, prompt_id: str) -> None:
+        """Stop a job if it runs now; nothing happens otherwise."""
+        self._checked(self._post("/interrupt", {"prompt_id": prompt_id}), "/interrupt")
+
+    def cancel(self, prompt_id: str) -> None:
+        """Take a job out of the queue if it still waits there."""
+        self._checked(self._post("/queue", {"delete": [prompt_id]}), "/queue")
+
+    def _accept(self, body: Mapping[str, Any], prompt_id: str) -> None:
+        if body.get("prompt_id") != prompt_id:
+            raise HostRefused(
+                self.url,
+                "gave the job an id of its own: it is too old; update it to ComfyUI 0.3.45",
+            )
+        if body.get("node_errors"):
+            # One of several outputs was valid, so the host runs half of what was asked.
+            self.cancel(prompt_id)
+            self.interrupt(prompt_id)
+            raise HostRefused(self.url, *answers.refusal(body))
+
+    def _post(self, path: str, body: Mapping[str, Any]) -> httpx.Response:
+        try:
+            return self._http.post(path, json=body)
+        except (httpx.ConnectError, httpx.ConnectTimeout) as error:
+            raise HostUnreachable(self.url, _no_answer(error)) from error
+        except httpx.HTTPError as error:
+            raise HostDoubt(self.url, f"no answer to POST {path} ({error!r})") from error
+
+    def _get(self, path: str, query: Mapping[str, str] | None = None) -> httpx.Response:
+        try:
+            return self._http.get(path, params=query)
+        except httpx.HTTPError as error:
+            raise HostUnreachable(self.url, _no_answer(error)) from error
+
+    def _read(self, path: str, reader: Callable[[Any], Answer]) -> Answer:
+        answer = self._checked(self._get(path), path)
+        try:
+            return reader(answer.json())
+        except (ValidationError, ValueError, AttributeError, LookupError, TypeError) as error:
+            raise HostError(self.url, f"GET {path} is not ComfyUI's answer: {error}") from error
+
+    def _checked(self, answer: httpx.Response, path: str) -> httpx.Response:
+        if answer.is_success:
+            return answer
+        raise HostError(self.url, f"answered {answer.status_code} to {path}")
+
+
+def _no_answer(error: httpx.HTTPError) -> str:
+    return f"does not answer ({type(error).__name__}); is ComfyUI running there?"
+
+
+def _json_object(answer: httpx.Response) -> Mapping[str, Any]:
+    try:
+        body = answer.json()
+    except ValueError:
+        return {}
+    return body if isinstance(body, dict) else {}
+
+
+def _refusal_body(answer: httpx.Response) -> Mapping[str, Any]:
+    return _json_object(answer) or {"error": answer.text[:500]}
+
+
+def _combo(entry: Any, name: str) -> tuple[str, ...] | None:
+    """Read a combo of /object_info: ``[[choices], {}]``, or newer ``["COMBO", {options}]``."""
+    if entry is None:
+        return None
+    inputs = {**entry["input"].get("required", {}), **entry["input"].get("optional", {})}
+    kind, *rest = inputs.get(name) or [[]]
+    if isinstance(kind, list):
+        return tuple(map(str, kind))
+    return tuple(map(str, rest[0].get("options", []) if rest else []))

@@ -1,0 +1,73 @@
+"""The command line. Nothing but argparse is imported here, so that ``--help`` is instant."""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+COMMANDS = ("run", "quantize")
+EXIT_CODES = """\
+exit codes:
+  0    all went well
+  1    a job, a prompt file or the whole run failed; the message says why
+  2    the command line is wrong
+  130  interrupted
+"""
+
+
+def parse(argv: Sequence[str]) -> argparse.Namespace:
+    """Read the command line; without a command it is ``run``."""
+    arguments = list(argv)
+    if not arguments or (arguments[0] not in COMMANDS and arguments[0] not in ("-h", "--help")):
+        arguments.insert(0, "run")
+    return _parser().parse_args(arguments)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="director.py",
+        description="Vulcan: makes FLUX.1 pictures on a 6 GB GPU, unattended. "
+        "Without a command it runs the director: see `director.py run --help`.",
+        epilog=EXIT_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    _add_run(commands)
+    _add_quantize(commands)
+    return parser
+
+
+def _add_run(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    run = commands.add_parser(
+        "run",
+        help="watch the drop folder and make pictures (the default)",
+        description="Watch the drop folder, send each prompt to the host, file the pictures. "
+        "Ctrl-C finishes the running job; a second one ends at once, and nothing is lost.",
+        epilog=EXIT_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    run.add_argument("--once", action="store_true", help="work off what is there, then exit")
+    run.add_argument("--host", metavar="auto|embedded|URL", help="where to render")
+    run.add_argument("--inbox", type=Path, metavar="DIR", help="folder to drop prompt files in")
+    run.add_argument("--outbox", type=Path, metavar="DIR", help="folder for the pictures")
+    run.add_argument("--models", type=Path, metavar="DIR", help="folder with the model files")
+    run.add_argument("--config", type=Path, metavar="FILE", help="your own settings (TOML)")
+    run.add_argument("--verbose", action="store_true", help="log what is usually left out")
+
+
+def _add_quantize(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    quantize = commands.add_parser(
+        "quantize",
+        help="turn an FP16/BF16 Flux into a smaller GGUF",
+        description="Turn an FP16/BF16 Flux (.safetensors) into a quantised GGUF, in one pass.",
+    )
+    quantize.add_argument("source", type=Path, metavar="SRC", help="Flux as .safetensors")
+    quantize.add_argument(
+        "target",
+        type=Path,
+        metavar="DST",
+        nargs="?",
+        help="GGUF to write; default: beside SRC, named after it and the type",
+    )
+    quantize.add_argument("--type", default="Q4_K_S", help="file type (default: Q4_K_S)")
+    quantize.add_argument("--force", action="store_true", help="replace a target that exists")
+    quantize.add_argument("--json", action="store_true", help="one JSON object a line, no bar")

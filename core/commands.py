@@ -1,0 +1,11 @@
+"""The commands by name; each takes the parsed command line and returns an exit code."""
+
+import argparse
+from collections.abc import Callable, Mapping
+
+from core import quantize_command, run_command
+
+COMMANDS: Mapping[str, Callable[[argparse.Namespace], int]] = {
+    "run": run_command.run,
+    "quantize": quantize_command.run,
+}

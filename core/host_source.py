@@ -1,0 +1,90 @@
+"""Where the next host comes from: a ComfyUI that answers, or a child of our own.
+
+Turns the setting ``host.use`` into a base URL with the reason for it, each time one is needed
+anew. Choosing is logged once per choice, not once per try.
+"""
+
+import logging
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from bridge import discovery
+from core.host_process import HostProcess
+
+logger = logging.getLogger(__name__)
+
+EMBEDDED = "embedded"
+AUTO = "auto"
+RETRY_AFTER = 3.0  # seconds between looks at a host that is not there
+
+
+@dataclass(frozen=True, slots=True)
+class HostAddress:
+    """A host to work with.
+
+    Attributes:
+        key: what the journal calls it; stays the same when an embedded host gets a new port.
+        url: base URL.
+        reason: why this one.
+    """
+
+    key: str
+    url: str
+    reason: str
+
+
+class HostSource:
+    """Finds or starts hosts.
+
+    Args:
+        use: auto, embedded, or a URL.
+        candidates: URLs that ``auto`` tries, in this order.
+        process: starts the embedded host.
+        connect_timeout: seconds per probe.
+    """
+
+    def __init__(
+        self, use: str, candidates: Sequence[str], process: HostProcess, connect_timeout: float
+    ) -> None:
+        self._use, self._candidates = use, tuple(candidates)
+        self._process, self._timeout = process, connect_timeout
+        self._said = ""
+
+    def acquire(self, unet: str, stopped: threading.Event) -> HostAddress | None:
+        """Return a host that can run jobs with this unet; ``None`` once ``stopped``.
+
+        An external host named by URL is waited for: it may be started at any time.
+
+        Raises:
+            HostProcessError: the embedded host does not start.
+        """
+        while not stopped.is_set():
+            address = self._find(unet)
+            if address:
+                self._say(f"host {address.url}: {address.reason}")
+                return address
+            stopped.wait(RETRY_AFTER)
+        return None
+
+    def _find(self, unet: str) -> HostAddress | None:
+        if self._use == EMBEDDED:
+            return self._embedded("as asked for")
+        urls = self._candidates if self._use == AUTO else (self._use,)
+        probes = discovery.probe_all(urls, unet, self._timeout)
+        if probes and probes[-1].usable:
+            found = probes[-1]
+            return HostAddress(found.url, found.url, found.reason)
+        told = "; ".join(f"{probe.url} {probe.reason}" for probe in probes)
+        if self._use == AUTO:
+            return self._embedded(f"no ComfyUI to use: {told}")
+        self._say(f"waiting for the host: {told}")
+        return None
+
+    def _embedded(self, why: str) -> HostAddress:
+        return HostAddress(EMBEDDED, self._process.ensure(), f"embedded host, {why}")
+
+    def _say(self, line: str) -> None:
+        if line != self._said:
+            logger.info("%s", line)
+            self._said = line

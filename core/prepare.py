@@ -1,0 +1,226 @@
+"""Makes everything ready that a job needs: micro set, quantised unet, checked pair, manifest.
+
+The heavy parts (numpy, the quantiser) run in children of their own, so that the director stays
+small and a crash there is an error message here. What already lies there is kept.
+"""
+
+import json
+import logging
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from configs.settings import MICRO, ROOT, Settings
+from core.resolve import Native, Ready, UsableLora
+from models import flux, gguf_file, lora, pairing, store
+from models.errors import ModelError
+from models.gguf_file import GgufFile
+from models.micro import spec as micro
+from models.store import Folder
+
+logger = logging.getLogger(__name__)
+
+AUTO_LORA = "auto"
+NO_LORA = ("", "none")
+FULL_SIZE = Native(width=1024, height=1024, steps=20)
+MICRO_SIZE = Native(width=128, height=128, steps=8)
+MICRO_FILES = (
+    (Folder.UNET, micro.UNET_FILE),
+    (Folder.TEXT_ENCODERS, micro.CLIP_FILE),
+    (Folder.TEXT_ENCODERS, micro.T5_FILE),
+    (Folder.VAE, micro.VAE_FILE),
+    (Folder.LORAS, micro.LORA_FILE),
+)
+# Suffixes that name a source's precision; the target names its own.
+PRECISION = re.compile(r"[-_.](f16|fp16|bf16|f32|fp32)$", re.IGNORECASE)
+
+Report = Callable[[str, float], None]
+NoteChild = Callable[["subprocess.Popen[str]"], None]
+
+
+class PrepareError(Exception):
+    """Something a job needs could not be made; the message says what and why."""
+
+
+class Loras:
+    """LoRAs by name, each checked against the unet once before any job uses it.
+
+    Args:
+        folder: models/loras.
+        unet: header of the unet's file.
+        settings: the pair's LoRA, its strength and trigger word.
+        cache: where hashes of unchanged files are remembered.
+    """
+
+    def __init__(self, folder: Path, unet: GgufFile, settings: Settings, cache: Path) -> None:
+        self._folder, self._unet, self._settings, self._cache = folder, unet, settings, cache
+        self._checked: dict[str, UsableLora] = {}
+
+    def find(self, name: str) -> UsableLora:
+        """Return a LoRA that fits.
+
+        Raises:
+            ModelError: no such file, no LoRA, or some of it would not apply.
+        """
+        if name not in self._checked:
+            self._checked[name] = self._check(self._listed(name))
+        return self._checked[name]
+
+    def usual(self) -> UsableLora | None:
+        """Return the pair's LoRA, if one is set."""
+        name = self._settings.lora.file
+        if name == AUTO_LORA:
+            name = micro.LORA_FILE if self._settings.model.source == MICRO else ""
+        return None if name in NO_LORA else self.find(name)
+
+    def _listed(self, name: str) -> str:
+        """Complete a name given without its suffix."""
+        full = name if name.endswith(".safetensors") else f"{name}.safetensors"
+        return full if (self._folder / full).exists() else name
+
+    def _check(self, name: str) -> UsableLora:
+        path = store.find(self._folder, name)
+        read = lora.read(path, flux.detect(self._unet.shapes))
+        pairing.check(self._unet, read)
+        own = self._settings.lora.trigger
+        return UsableLora(
+            file=name,
+            strength=self._settings.lora.strength,
+            triggers=(own,) if own else read.trigger_words,
+            sha256=store.cached_sha256(path, self._cache),
+        )
+
+
+def prepare(settings: Settings, report: Report, note: NoteChild) -> tuple[Ready, Loras]:
+    """Make and check everything.
+
+    Args:
+        settings: whose model, LoRA and folders.
+        report: told what is being done and the share done, 0 to 1.
+        note: given each child as it starts, so that it can be ended with us.
+
+    Raises:
+        ModelError: a file is missing, damaged, or the pair does not fit.
+        PrepareError: a child failed.
+    """
+    models = settings.folders.models
+    if settings.model.source == MICRO:
+        _make_micro(models, report, note)
+    unet = _unet(settings, report, note)
+    header = gguf_file.read_header(unet)
+    cache = settings.state / "sha256.json"
+    report("checking the pair", 0.0)
+    loras = Loras(models / Folder.LORAS, header, settings, cache)
+    ready = Ready(
+        unet=unet.name,
+        unet_path=unet,
+        unet_sha256=store.cached_sha256(unet, cache),
+        text_encoders=_text_encoders(settings),
+        vae=micro.VAE_FILE if settings.model.source == MICRO else settings.model.vae,
+        lora=loras.usual(),
+        native=_native(header),
+    )
+    _write_manifest(settings.state / "manifests", ready)
+    return ready, loras
+
+
+def _make_micro(models: Path, report: Report, note: NoteChild) -> None:
+    if all((models / folder / name).is_file() for folder, name in MICRO_FILES):
+        return
+    logger.info("making the micro Flux in %s", models)
+    report("making the micro Flux", 0.0)
+    _child(["-m", "models.micro", str(models)], note)
+
+
+def _unet(settings: Settings, report: Report, note: NoteChild) -> Path:
+    """Return the GGUF to render with, quantising the source if it is not there yet."""
+    models = settings.folders.models
+    source = Path(settings.model.source)
+    if settings.model.source == MICRO:
+        source = models / Folder.UNET / micro.UNET_FILE
+    if source.suffix == ".gguf":
+        return source
+    target = models / Folder.UNET / target_name(source, settings.model.file_type)
+    if target.is_file():
+        return target
+    if not source.is_file():
+        raise ModelError(
+            "the Flux to quantise is not there",
+            path=source,
+            fix='Set model.source to your FP16 or BF16 Flux (.safetensors), or to "micro"',
+        )
+    logger.info("quantising %s to %s", source, target)
+    _quantise(source, target, settings.model.file_type, report, note)
+    return target
+
+
+def target_name(source: Path, file_type: str) -> str:
+    """Return the file name of a quantised source: its own, with the new precision."""
+    return f"{PRECISION.sub('', source.stem)}-{file_type}.gguf"
+
+
+def _quantise(source: Path, target: Path, file_type: str, report: Report, note: NoteChild) -> None:
+    what = f"quantising {source.name} to {file_type}"
+    report(what, 0.0)
+
+    def follow(event: dict[str, object]) -> None:
+        if event.get("event") == "progress":
+            report(what, float(str(event["share"])))
+
+    command = ["core/director.py", "quantize", str(source), str(target)]
+    _child([*command, f"--type={file_type}", "--json"], note, follow)
+
+
+def _child(
+    arguments: Sequence[str],
+    note: NoteChild,
+    follow: Callable[[dict[str, object]], None] | None = None,
+) -> None:
+    """Run one of our own modules to its end, handing on the JSON lines it prints."""
+    with subprocess.Popen(
+        [sys.executable, *arguments],
+        cwd=ROOT,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as child:
+        note(child)
+        assert child.stdout is not None  # noqa: S101 - a pipe was asked for
+        assert child.stderr is not None  # noqa: S101 - a pipe was asked for
+        for line in child.stdout:
+            if follow and line.startswith("{"):
+                follow(json.loads(line))
+        complaint = child.stderr.read().strip()
+    if child.returncode:
+        raise PrepareError(complaint or f"{' '.join(arguments)} ended with {child.returncode}")
+
+
+def _text_encoders(settings: Settings) -> tuple[str, str]:
+    if settings.model.source == MICRO:
+        return micro.CLIP_FILE, micro.T5_FILE
+    return settings.model.text_encoders
+
+
+def _native(header: GgufFile) -> Native:
+    """Choose size and steps: full-width Flux was trained at a megapixel."""
+    return FULL_SIZE if flux.detect(header.shapes).hidden >= flux.FLUX_DEV.hidden else MICRO_SIZE
+
+
+def _write_manifest(folder: Path, ready: Ready) -> None:
+    """Write the pair: what was checked against what, by hash."""
+    pair = pairing.Pair(
+        name=ready.unet_path.stem,
+        unet=ready.unet,
+        unet_sha256=ready.unet_sha256,
+        loras=tuple(
+            pairing.LoraUse(lora.file, lora.strength, lora.sha256, lora.triggers)
+            for lora in (ready.lora,)
+            if lora
+        ),
+        text_encoders=ready.text_encoders,
+        vae=ready.vae,
+    )
+    store.atomic_write(folder / f"{pair.name}.json", pairing.to_json(pair).encode())

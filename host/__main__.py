@@ -1,0 +1,152 @@
+"""Start the embedded host: ``python -m host --port N --models DIR``.
+
+Binds the port, starts the server, then says so in one line of JSON on standard output. torch is
+loaded meanwhile (:mod:`host.engine_loader`). SIGTERM and SIGINT stop it at once.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import random
+import signal
+import socket
+import string
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import uvicorn
+
+from host.engine_loader import EngineLoader
+from host.executor import Executor, Surroundings
+from host.folders import Folders
+from host.hub import Hub
+from host.interrupt import Interrupt
+from host.job_queue import JobQueue
+from host.lifeline import die_with
+from host.nodes import TABLE
+from host.server import Parts, application
+from host.worker import Worker
+
+LOOPBACK = "127.0.0.1"
+STATE = Path(".vulcan/host")
+MAX_FRAME = 4 * 1024 * 1024
+"""Largest frame that a client may send; ComfyUI's limit."""
+
+logger = logging.getLogger(__name__)
+
+
+def arguments(argv: list[str]) -> argparse.Namespace:
+    """Parse the command line."""
+    parser = argparse.ArgumentParser(prog="python -m host", description="The embedded host.")
+    parser.add_argument("--port", type=int, default=8188, help="0 picks a free one")
+    parser.add_argument("--models", type=Path, required=True, help="parent of unet, loras, ...")
+    parser.add_argument("--output", type=Path, default=STATE / "output", help="saved pictures")
+    parser.add_argument("--input", type=Path, default=STATE / "input", help="uploads")
+    parser.add_argument("--temp", type=Path, default=STATE / "temp", help="previews")
+    parser.add_argument("--preview", action=argparse.BooleanOptionalAction, default=True)
+    parser.add_argument("--die-with-stdin", action="store_true", help="stop when stdin ends")
+    return parser.parse_args(argv)
+
+
+def build(folders: Folders, engine: EngineLoader, *, previews: bool) -> tuple[Parts, Worker]:
+    """Put the host together."""
+    queue, interrupt = JobQueue(), Interrupt()
+    hub = Hub(lambda: queue.remaining)
+    around = Surroundings(TABLE, folders, engine.get, time.time, random_name, previews)
+    executor = Executor(around, interrupt, hub.send_soon)
+    worker = Worker(queue, executor, hub.send_soon, engine.free)
+    devices, node = engine.devices, lambda: executor.current_node
+    return Parts(queue, hub, interrupt, folders, TABLE, devices, node), worker
+
+
+def random_name() -> str:
+    """Return five random letters, for names of temporary files."""
+    return "".join(random.choices(string.ascii_lowercase, k=5))  # noqa: S311 - no secret
+
+
+class Server(uvicorn.Server):
+    """uvicorn's server, which says when it listens and leaves without ceremony."""
+
+    def __init__(self, config: uvicorn.Config, url: str) -> None:
+        super().__init__(config)
+        self._url = url
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start listening, then say where."""
+        await super().startup(sockets=sockets)
+        if self.started:
+            line = {"event": "listening", "url": self._url, "pid": os.getpid()}
+            print(json.dumps(line), flush=True)
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Stop on SIGTERM and SIGINT; unlike uvicorn's own, do not raise the signal again."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop)
+        yield
+
+    def _stop(self) -> None:
+        self.should_exit = True
+
+
+def listen(port: int) -> socket.socket:
+    """Bind the port on the loopback address.
+
+    Raises:
+        OSError: it is taken.
+    """
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.bind((LOOPBACK, port))
+    return listener
+
+
+def serve(parts: Parts, listener: socket.socket) -> None:
+    """Serve until a signal comes."""
+    config = uvicorn.Config(
+        application(parts),
+        log_config=None,
+        access_log=False,
+        ws="websockets-sansio",
+        ws_max_size=MAX_FRAME,
+        timeout_graceful_shutdown=1,
+    )
+    url = f"http://{LOOPBACK}:{listener.getsockname()[1]}"
+    Server(config, url).run(sockets=[listener])
+
+
+def main(argv: list[str]) -> int:
+    """Run the host; return its exit code."""
+    chosen = arguments(argv)
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(levelname)s %(message)s")
+    logging.getLogger("uvicorn").setLevel(logging.WARNING)
+    if chosen.die_with_stdin:
+        die_with(sys.stdin.buffer)
+    try:
+        listener = listen(chosen.port)
+    except OSError as error:
+        logger.error("port %s cannot be used: %s", chosen.port, error.strerror)  # noqa: TRY400
+        return 1
+    paths = (chosen.models, chosen.output, chosen.input, chosen.temp)
+    folders = Folders(*(path.absolute() for path in paths))
+    folders.empty_temp()
+    engine = EngineLoader(folders.models)
+    parts, worker = build(folders, engine, previews=chosen.preview)
+    worker.start()
+    engine.start()
+    serve(parts, listener)
+    return 0
+
+
+if __name__ == "__main__":
+    code = main(sys.argv[1:])
+    logging.shutdown()
+    sys.stdout.flush()
+    # The worker may be inside a long computation; nothing of it needs an orderly end.
+    os._exit(code)

@@ -1,0 +1,75 @@
+"""Loads the engine, and with it torch, beside the server instead of before it.
+
+The server has to answer within a second of its start; torch, diffusers and peft take several. So
+a thread of their own imports them, and the first node that needs the engine waits for it. Graphs
+without a model (EmptyImage, probes) never wait.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from host.errors import RenderError
+from host.job_queue import Wishes
+from host.system_stats import DeviceFacts
+
+if TYPE_CHECKING:
+    from host.engine import Engine
+
+logger = logging.getLogger(__name__)
+
+
+class EngineLoader:
+    """The engine, as soon as it is there."""
+
+    def __init__(self, models: Path) -> None:
+        """Make a loader; ``models`` is where the engine finds tokenizers."""
+        self._models = models
+        self._engine: Engine | None = None
+        self._failure: ImportError | None = None
+        self._thread = threading.Thread(target=self._load, name="engine", daemon=True)
+
+    def start(self) -> None:
+        """Start loading."""
+        self._thread.start()
+
+    def get(self) -> Engine:
+        """Return the engine, waiting until it is loaded.
+
+        Raises:
+            RenderError: torch or one of its companions cannot be imported.
+        """
+        self._thread.join()
+        if self._engine is None:
+            raise RenderError(
+                "the packages that render could not be loaded",
+                why=str(self._failure),
+                fix="Install requirements.txt again",
+            ) from self._failure
+        return self._engine
+
+    def free(self, wishes: Wishes) -> None:
+        """Free what ``POST /free`` asked for; nothing is loaded for it."""
+        if self._engine is not None and (wishes.unload_models or wishes.free_memory):
+            self._engine.free()
+
+    def devices(self) -> list[DeviceFacts]:
+        """Return the devices that render; empty while torch is loading."""
+        return self._engine.devices() if self._engine is not None else []
+
+    def _load(self) -> None:
+        start = time.monotonic()
+        try:
+            from host.engine import Engine
+
+            self._engine = Engine.on_best_device(self._models)
+        except ImportError as error:
+            logger.exception("the engine could not be loaded")
+            self._failure = error
+            return
+        took = time.monotonic() - start
+        logger.info("engine ready on %s after %.1f s", self._engine.device, took)

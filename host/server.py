@@ -1,0 +1,338 @@
+"""The routes: HTTP and WebSocket to calls of the queue, the hub and the folders. Nothing else.
+
+Every route is served twice, as ``/x`` and as ``/api/x``. An unknown path is 404 for GET and 405
+for anything else, as under ComfyUI's static files. Where ComfyUI answers a bad body with 500, the
+answer here is 400 and says what is wrong.
+"""
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, Response
+from starlette.routing import BaseRoute, Route, WebSocketRoute
+from starlette.types import ASGIApp
+from starlette.websockets import WebSocket
+
+from host import problems
+from host.errors import DuplicateJobError
+from host.file_routes import FileRoutes
+from host.folders import Folders
+from host.gate import Gate
+from host.hub import FEATURES, MAX_UPLOAD, Hub, Socket
+from host.interrupt import Interrupt
+from host.job_queue import Job, JobQueue
+from host.json_body import BadJsonError, JsonResponse, parse
+from host.messages import Event, status
+from host.node_types import NodeTable, object_info
+from host.system_stats import DeviceFacts, describe
+from host.validation import validate
+
+Handler = Callable[[Request], Awaitable[Response]]
+
+_HOME = """<!doctype html><title>Vulcan embedded host</title>
+<p>This is Vulcan's embedded host. It speaks ComfyUI's API and has no pages.</p>"""
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What the routes act on."""
+
+    queue: JobQueue
+    hub: Hub
+    interrupt: Interrupt
+    folders: Folders
+    table: NodeTable
+    devices: Callable[[], list[DeviceFacts]]
+    current_node: Callable[[], str | None]
+
+
+def application(parts: Parts) -> ASGIApp:
+    """Return the ASGI application."""
+    routes = [*_routes(Routes(parts), FileRoutes(parts.folders))]
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        del app
+        parts.hub.attach(asyncio.get_running_loop())
+        yield
+
+    return Gate(Starlette(routes=routes, lifespan=lifespan), limit=MAX_UPLOAD)
+
+
+def _routes(routes: "Routes", files: FileRoutes) -> list[BaseRoute]:
+    get: dict[str, Handler] = {
+        "/prompt": routes.remaining,
+        "/queue": routes.show_queue,
+        "/history": routes.show_history,
+        "/history/{prompt_id:path}": routes.show_job,
+        "/object_info": routes.all_nodes,
+        "/object_info/{name:path}": routes.one_node,
+        "/system_stats": routes.system_stats,
+        "/features": routes.features,
+        "/extensions": routes.extensions,
+        "/view": files.view,
+        "/view_metadata/{folder}": files.model_metadata,
+        "/models": files.model_kinds,
+        "/models/{folder}": files.models,
+        "/embeddings": files.embeddings,
+    }
+    post: dict[str, Handler] = {
+        "/prompt": routes.submit,
+        "/queue": routes.change_queue,
+        "/history": routes.change_history,
+        "/interrupt": routes.stop,
+        "/free": routes.free,
+        "/upload/image": files.upload,
+    }
+    both: list[BaseRoute] = []
+    for prefix in ("", "/api"):
+        both.append(WebSocketRoute(f"{prefix}/ws", routes.socket))
+        both += [Route(f"{prefix}{path}", handler) for path, handler in get.items()]
+        both += [Route(f"{prefix}{path}", _plain(h), methods=["POST"]) for path, h in post.items()]
+    both.append(Route("/", home))
+    both.append(Route("/{path:path}", not_found))
+    return both
+
+
+def _plain(handler: Handler) -> Handler:
+    """Answer a body that is not JSON with 400 and the reason."""
+
+    async def answer(request: Request) -> Response:
+        try:
+            return await handler(request)
+        except BadJsonError as error:
+            problem = problems.problem("invalid_json", "The request body is not valid", str(error))
+            return JsonResponse({"error": problem, "node_errors": {}}, status_code=400)
+
+    return answer
+
+
+async def home(request: Request) -> Response:
+    """Answer probes that ask for the page."""
+    del request
+    return HTMLResponse(_HOME)
+
+
+async def not_found(request: Request) -> Response:
+    """Answer any other GET."""
+    del request
+    return Response(status_code=404)
+
+
+class Routes:
+    """The handlers of everything that is not a file."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+
+    # --- submitting ---
+
+    async def submit(self, request: Request) -> Response:
+        """Check a graph and queue it."""
+        body = parse(await request.body())
+        if not isinstance(body, dict) or "prompt" not in body:
+            return _refusal(problems.no_prompt(), {})
+        targets = body.get("partial_execution_targets")
+        parts = self._parts
+        verdict = await run_in_threadpool(
+            validate,
+            body["prompt"],
+            parts.table,
+            parts.folders,
+            targets if isinstance(targets, list) else None,
+        )
+        if verdict.error is not None:
+            return _refusal(verdict.error, verdict.node_errors)
+        job = Job(
+            self._number(body),
+            str(body["prompt_id"]) if "prompt_id" in body else str(uuid.uuid4()),
+            verdict.graph,
+            _extra_data(body),
+            verdict.outputs,
+            _client_id(body),
+        )
+        try:
+            parts.queue.put(job)
+        except DuplicateJobError as error:
+            return _refusal(problems.problem("duplicate_prompt_id", str(error)), {})
+        parts.hub.send(status(parts.queue.remaining), None)
+        answer = {"prompt_id": job.prompt_id, "number": job.number}
+        return JsonResponse({**answer, "node_errors": dict(verdict.node_errors)})
+
+    def _number(self, body: Mapping[str, Any]) -> float:
+        if "number" in body:
+            try:
+                return float(body["number"])
+            except (TypeError, ValueError, OverflowError):
+                raise BadJsonError("number is not a number") from None
+        number = self._parts.queue.next_number()
+        return -number if body.get("front") else number
+
+    # --- queue, history, interrupt ---
+
+    async def remaining(self, request: Request) -> Response:
+        """Say how many jobs are pending or running."""
+        del request
+        remaining = self._parts.queue.remaining
+        return JsonResponse({"exec_info": {"queue_remaining": remaining}})
+
+    async def show_queue(self, request: Request) -> Response:
+        """Show the running and the pending jobs."""
+        del request
+        running, pending = self._parts.queue.snapshot()
+        lists = ([job.as_list() for job in jobs] for jobs in (running, pending))
+        return JsonResponse(dict(zip(("queue_running", "queue_pending"), lists, strict=True)))
+
+    async def change_queue(self, request: Request) -> Response:
+        """Drop pending jobs."""
+        body = _object(parse(await request.body()))
+        if body.get("clear"):
+            self._parts.queue.clear()
+        if "delete" in body:
+            self._parts.queue.delete(_ids(body["delete"]))
+        self._parts.hub.send(status(self._parts.queue.remaining), None)
+        return Response()
+
+    async def show_history(self, request: Request) -> Response:
+        """Show ended jobs, oldest first."""
+        query = request.query_params
+        try:
+            max_items = int(query["max_items"]) if "max_items" in query else None
+            offset = int(query["offset"]) if "offset" in query else None
+        except ValueError:
+            return Response("max_items and offset must be whole numbers", status_code=400)
+        if offset is not None and offset < 0:
+            offset = None
+        entries = self._parts.queue.history(max_items=max_items, offset=offset)
+        return await run_in_threadpool(JsonResponse, entries)
+
+    async def show_job(self, request: Request) -> Response:
+        """Show one ended job, ``{}`` for any other."""
+        prompt_id = request.path_params["prompt_id"]
+        entry = self._parts.queue.history_of(prompt_id)
+        return JsonResponse({} if entry is None else {prompt_id: entry})
+
+    async def change_history(self, request: Request) -> Response:
+        """Forget ended jobs."""
+        body = _object(parse(await request.body()))
+        if body.get("clear"):
+            self._parts.queue.forget_all()
+        if "delete" in body:
+            self._parts.queue.forget(_ids(body["delete"]))
+        return Response()
+
+    async def stop(self, request: Request) -> Response:
+        """Interrupt the running job, or only the one that is named."""
+        raw = await request.body()
+        body = _object(parse(raw)) if raw.strip() else {}
+        prompt_id = body.get("prompt_id")
+        self._parts.interrupt.request(str(prompt_id) if prompt_id else None)
+        return Response()
+
+    async def free(self, request: Request) -> Response:
+        """Free memory after the running job."""
+        body = _object(parse(await request.body()))
+        unload, forget = bool(body.get("unload_models")), bool(body.get("free_memory"))
+        self._parts.queue.wish(unload_models=unload, free_memory=forget)
+        return Response()
+
+    # --- what the host is ---
+
+    async def all_nodes(self, request: Request) -> Response:
+        """Describe every node."""
+        del request
+        return JsonResponse(await run_in_threadpool(self._describe, list(self._parts.table)))
+
+    async def one_node(self, request: Request) -> Response:
+        """Describe one node, ``{}`` for an unknown one."""
+        name = request.path_params["name"]
+        known = [name] if name in self._parts.table else []
+        return JsonResponse(await run_in_threadpool(self._describe, known))
+
+    def _describe(self, names: list[str]) -> dict[str, Any]:
+        table, folders = self._parts.table, self._parts.folders
+        return {name: object_info(table[name], folders) for name in names}
+
+    async def system_stats(self, request: Request) -> Response:
+        """Describe the machine."""
+        del request
+        return JsonResponse(describe(self._parts.devices()))
+
+    async def features(self, request: Request) -> Response:
+        """Say what the protocol can do here."""
+        del request
+        return JsonResponse(dict(FEATURES))
+
+    async def extensions(self, request: Request) -> Response:
+        """List the frontend's extensions: there is no frontend."""
+        del request
+        return JsonResponse([])
+
+    # --- the socket ---
+
+    async def socket(self, websocket: WebSocket) -> None:
+        """Serve one client until it goes, or has fallen too far behind."""
+        hub = self._parts.hub
+        await websocket.accept()
+        client_id, socket = hub.enter(websocket, websocket.query_params.get("clientId"))
+        self._resume(client_id, socket)
+        work = (_listen(websocket, socket), socket.pump(), socket.overflow.wait())
+        tasks = [asyncio.ensure_future(part) for part in work]
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            hub.leave(client_id, socket)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _resume(self, client_id: str, socket: Socket) -> None:
+        """Tell a client that comes back which node of its job runs now."""
+        job, node = self._parts.queue.running, self._parts.current_node()
+        if job is not None and job.client_id == client_id and node is not None:
+            socket.say(Event("executing", {"node": node}))
+
+
+async def _listen(websocket: WebSocket, socket: Socket) -> None:
+    while True:
+        message = await websocket.receive()
+        if message["type"] == "websocket.disconnect":
+            return
+        text = message.get("text")
+        answer = socket.hear(text) if text is not None else None
+        if answer is not None:
+            socket.say(answer)
+
+
+def _refusal(error: Mapping[str, Any], node_errors: Mapping[str, Any]) -> Response:
+    return JsonResponse({"error": error, "node_errors": node_errors}, status_code=400)
+
+
+def _extra_data(body: Mapping[str, Any]) -> dict[str, Any]:
+    extra = body.get("extra_data")
+    data = dict(extra) if isinstance(extra, dict) else {}
+    if "client_id" in body:
+        data["client_id"] = body["client_id"]
+    return data
+
+
+def _client_id(body: Mapping[str, Any]) -> str | None:
+    client_id = body.get("client_id")
+    return client_id if isinstance(client_id, str) else None
+
+
+def _object(body: Any) -> dict[str, Any]:
+    if not isinstance(body, dict):
+        raise BadJsonError("the body must be a JSON object")
+    return body
+
+
+def _ids(value: Any) -> list[str]:
+    return [str(item) for item in value] if isinstance(value, list) else []

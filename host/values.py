@@ -1,0 +1,94 @@
+"""What nodes hand to each other, as small frozen values.
+
+Models are named, not held: a value says which file (and which LoRAs on it), the engine keeps the
+weights. So a cached value stays good when the engine has freed its model, and comparing is cheap.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
+
+LATENT_CHANNELS = 16
+"""Channels of a Flux latent."""
+
+PIXELS_PER_LATENT = 8
+"""Width and height of the square of pixels that one latent position stands for."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFile:
+    """A file at one moment; a file that is replaced becomes another value."""
+
+    path: Path
+    stamp: str
+
+    @classmethod
+    def of(cls, path: Path) -> ModelFile:
+        """Return the file as it is now."""
+        return cls(path, stamp(path))
+
+
+def stamp(path: Path) -> str:
+    """Return text that changes whenever the file does (size, time, inode); empty if it is gone."""
+    try:
+        facts = path.stat()
+    except OSError:
+        return ""
+    return f"{facts.st_size}:{facts.st_mtime_ns}:{facts.st_ino}"
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """MODEL: a unet and the LoRAs on it, each with its strength."""
+
+    unet: ModelFile
+    loras: tuple[tuple[ModelFile, float], ...] = ()
+
+    def with_lora(self, lora: ModelFile, strength: float) -> Model:
+        """Return the same model with one more LoRA."""
+        return replace(self, loras=(*self.loras, (lora, strength)))
+
+
+@dataclass(frozen=True, slots=True)
+class Clip:
+    """CLIP: the pair of text encoders."""
+
+    clip_l: ModelFile
+    t5: ModelFile
+
+
+@dataclass(frozen=True, slots=True)
+class Vae:
+    """VAE."""
+
+    file: ModelFile
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Conditioning:
+    """CONDITIONING: an encoded prompt.
+
+    Attributes:
+        context: T5's tokens, float32, shape (1, tokens, width).
+        pooled: CLIP's summary, float32, shape (1, width).
+        guidance: Flux's embedded guidance; None means the default.
+    """
+
+    context: torch.Tensor
+    pooled: torch.Tensor
+    guidance: float | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Latent:
+    """LATENT: samples as ComfyUI passes them on, float32, shape (batch, channels, h / 8, w / 8).
+
+    They are in the latent space of FLUX.1's own VAE, before its shift and scale are applied.
+    """
+
+    samples: torch.Tensor

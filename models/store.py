@@ -1,0 +1,130 @@
+"""Model files on disk: find, hash, publish atomically.
+
+Folder names are ComfyUI's, so that a ComfyUI user knows the tree and a folder can be shared with
+it. The only file in models/ that writes; it does not know what is inside a file.
+"""
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterable
+from contextlib import suppress
+from enum import StrEnum
+from pathlib import Path
+
+from models.errors import ModelError
+
+MODEL_SUFFIXES = (".gguf", ".safetensors")
+_HASH_CHUNK = 1 << 20
+
+
+class Folder(StrEnum):
+    """ComfyUI's folder for each kind of model, below the models folder."""
+
+    UNET = "unet"
+    LORAS = "loras"
+    TEXT_ENCODERS = "text_encoders"
+    VAE = "vae"
+
+
+def names(folder: Path) -> list[str]:
+    """The model files below `folder` as ComfyUI lists them: relative, sorted, with sub-folders."""
+    files = (path for path in folder.rglob("*") if path.suffix in MODEL_SUFFIXES)
+    return sorted(path.relative_to(folder).as_posix() for path in files if path.is_file())
+
+
+def find(folders: Path | Iterable[Path], name: str) -> Path:
+    """The first of `folders` that has the file `name` (as ComfyUI lists it).
+
+    Raises:
+        ModelError: none has it, or the name leads out of the folder.
+    """
+    places = [folders] if isinstance(folders, Path) else list(folders)
+    for folder in places:
+        path = folder / name
+        if path.resolve().is_relative_to(folder.resolve()) and path.is_file():
+            return path
+    known = sorted({other for folder in places for other in names(folder)})
+    raise ModelError(
+        f"there is no model file {name!r} in {', '.join(map(str, places))}",
+        why=f"what is there: {', '.join(known)}" if known else "no model file is there",
+        fix="Put it there, or name one that is",
+    )
+
+
+def sha256(path: Path) -> str:
+    """The file's SHA-256 in hex, read in small pieces."""
+    digest = hashlib.sha256()
+    buffer = memoryview(bytearray(_HASH_CHUNK))
+    with _readable(path).open("rb", buffering=0) as file:
+        while count := file.readinto(buffer):
+            digest.update(buffer[:count])
+    return digest.hexdigest()
+
+
+def cached_sha256(path: Path, cache: Path) -> str:
+    """Like sha256, but read again only when the file's size, time or inode changed.
+
+    A 7 GB file costs ten seconds to hash and is hashed at every start otherwise. `cache` is a JSON
+    file that may be deleted at any time.
+    """
+    stat = _readable(path).stat()
+    key = f"{stat.st_size}:{stat.st_mtime_ns}:{stat.st_ino}"
+    known = _read_cache(cache)
+    name = str(path.resolve())
+    match known.get(name):
+        case [str(seen), str(digest)] if seen == key:
+            return digest
+    digest = sha256(path)
+    atomic_write(cache, json.dumps(known | {name: [key, digest]}, indent=1).encode())
+    return digest
+
+
+def _read_cache(cache: Path) -> dict[str, object]:
+    """The cache's table; an unreadable cache is an empty one, its entries are only ever a help."""
+    try:
+        table = json.loads(cache.read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return table if isinstance(table, dict) else {}
+
+
+def _readable(path: Path) -> Path:
+    if not path.is_file():
+        raise ModelError("there is no such file", path=path)
+    return path
+
+
+def publish(temp: Path, final: Path) -> None:
+    """Give a finished file its name: after this it survives a power cut, before it nobody sees it.
+
+    Both must lie in the same folder (a rename across file systems is no rename).
+    """
+    fd = os.open(temp, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+    temp.replace(final)
+    folder = os.open(final.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def atomic_write(path: Path, content: bytes) -> None:
+    """Write a small file so that a reader sees the old content or the new, never a part."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fd, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+    temp = Path(name)
+    try:
+        with os.fdopen(fd, "wb") as file:
+            file.write(content)
+        temp.chmod(0o644)  # mkstemp makes it private; a model file is like any other
+        publish(temp, path)
+    except BaseException:
+        with suppress(FileNotFoundError):
+            temp.unlink()
+        raise

@@ -1,0 +1,254 @@
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from diffusers.loaders.lora_conversion_utils import _convert_kohya_flux_lora_to_diffusers
+from numpy.typing import NDArray
+from safetensors.numpy import load_file
+from safetensors.torch import load_file as load_torch
+
+from models import flux, lora
+from models.errors import ModelError
+from models.flux import diffusers_pieces, tensor_shapes
+from models.lora import Family, LoraFile
+from models.micro import lora as micro_lora
+from tests import model_files
+from tests.model_files import TINY, Array
+
+SHAPES = tensor_shapes(TINY)
+RANK = 4
+
+
+def pair(
+    stem: str,
+    rows: int,
+    width: int,
+    suffixes: tuple[str, str] = (".lora_A.weight", ".lora_B.weight"),
+) -> dict[str, Array]:
+    stream = np.random.default_rng(rows)
+    down, up = stream.standard_normal((RANK, width)), stream.standard_normal((rows, RANK))
+    return {stem + suffixes[0]: down.astype(np.float16), stem + suffixes[1]: up.astype(np.float16)}
+
+
+OLD = (".lora.down.weight", ".lora.up.weight")
+KOHYA = (".lora_down.weight", ".lora_up.weight")
+
+
+def modules() -> Iterator[tuple[str, int, int]]:
+    """Every linear layer of the blocks in reference names: module, rows, width."""
+    for name, size in SHAPES.items():
+        if "_blocks." in name and name.endswith(".weight"):
+            yield name.removesuffix(".weight"), size[0], size[1]
+
+
+def delta(read: LoraFile) -> dict[str, NDArray[np.float32]]:
+    """What the LoRA adds to each reference tensor, computed from the layers' description."""
+    arrays = load_file(read.path)
+    added: dict[str, NDArray[np.float32]] = {}
+    for layer in read.layers:
+        tensor = f"{layer.module}.weight"
+        product = arrays[layer.up.name].astype("f4") @ arrays[layer.down.name].astype("f4")
+        rows = slice(layer.start_row, layer.start_row + layer.rows)
+        added.setdefault(tensor, np.zeros(SHAPES[tensor], "f4"))[rows] += layer.scale * product
+    return added
+
+
+def test_a_peft_file_is_resolved_to_rows_of_the_reference(tmp_path: Path) -> None:
+    path = model_files.write(tmp_path / "x.safetensors", micro_lora.weights(TINY, 8, 0))
+    read = lora.read(path, TINY)
+    assert read.family is Family.PEFT
+    assert len(read.layers) == len(micro_lora.targets(TINY))
+    assert not read.unmatched
+    assert {layer.rank for layer in read.layers} == {8}
+    assert {layer.scale for layer in read.layers} == {1.0}
+    by_key = {layer.down.name: layer for layer in read.layers}
+    value = by_key["transformer.transformer_blocks.0.attn.to_v.lora_A.weight"]
+    assert (value.module, value.start_row, value.rows) == ("double_blocks.0.img_attn.qkv", 512, 256)
+    assert lora.problems(read, SHAPES) == []
+
+
+def test_the_old_diffusers_names_are_understood(tmp_path: Path) -> None:
+    stem = "transformer.single_transformer_blocks.0.proj_mlp"
+    path = model_files.write(tmp_path / "x.safetensors", pair(stem, TINY.mlp, TINY.hidden, OLD))
+    read = lora.read(path, TINY)
+    assert read.family is Family.DIFFUSERS_OLD
+    (layer,) = read.layers
+    assert (layer.module, layer.start_row, layer.rows) == ("single_blocks.0.linear1", 768, TINY.mlp)
+
+
+def test_reference_names_are_understood(tmp_path: Path) -> None:
+    arrays = pair("diffusion_model.double_blocks.0.txt_attn.proj", 256, 256)
+    read = lora.read(model_files.write(tmp_path / "x.safetensors", arrays), TINY)
+    assert read.family is Family.REFERENCE
+    assert read.layers[0].module == "double_blocks.0.txt_attn.proj"
+    assert lora.problems(read, SHAPES) == []
+
+
+def kohya(tmp_path: Path, alpha: float = 2.0) -> LoraFile:
+    arrays: dict[str, Array] = {}
+    for module, rows, width in modules():
+        stem = f"lora_unet_{module.replace('.', '_')}"
+        arrays |= pair(stem, rows, width, KOHYA)
+        arrays[f"{stem}.alpha"] = np.array(alpha, np.float16)
+    return lora.read(model_files.write(tmp_path / "x.safetensors", arrays), TINY)
+
+
+def test_kohya_names_are_understood_with_fused_layers_and_alpha(tmp_path: Path) -> None:
+    read = kohya(tmp_path)
+    assert read.family is Family.KOHYA
+    assert not read.unmatched
+    assert lora.problems(read, SHAPES) == []
+    rows = {layer.module: layer.rows for layer in read.layers}
+    assert rows["double_blocks.0.img_attn.qkv"] == 768
+    assert rows["single_blocks.0.linear1"] == 768 + TINY.mlp
+    assert {layer.scale for layer in read.layers} == {0.5}
+
+
+def test_a_kohya_file_adds_what_diffusers_own_converter_adds(tmp_path: Path) -> None:
+    read = kohya(tmp_path)
+    ours = delta(read)
+    converted = _convert_kohya_flux_lora_to_diffusers(load_torch(read.path))
+    pieces = diffusers_pieces(TINY)
+    seen = 0
+    for key, down in converted.items():
+        if ".lora_A." in key:
+            up = converted[key.replace(".lora_A.", ".lora_B.")]
+            piece = pieces[key.removeprefix("transformer.").replace(".lora_A", "")]
+            theirs = (up.float() @ down.float()).numpy()
+            rows = slice(piece.start_row, piece.start_row + piece.rows)
+            np.testing.assert_allclose(ours[piece.tensor][rows], theirs, rtol=0.02, atol=0.02)
+            seen += 1
+    adapted = {piece.tensor for piece in pieces.values() if piece.tensor in ours}
+    assert seen == sum(piece.tensor in adapted for piece in pieces.values())
+
+
+@pytest.mark.parametrize(
+    "alpha",
+    [np.array(2, np.float32), np.array([2], np.float16), np.array([0x4000], np.uint16)],
+    ids=["F32", "F16", "BF16"],
+)
+def test_alpha_is_read_in_every_float(tmp_path: Path, alpha: Array) -> None:
+    stem = "transformer.transformer_blocks.0.attn.to_q"
+    arrays = {**pair(stem, 256, 256), f"{stem}.alpha": alpha}
+    (layer,) = lora.read(model_files.write(tmp_path / "x.safetensors", arrays), TINY).layers
+    assert (layer.alpha, layer.scale) == (2.0, 2.0 / RANK)
+
+
+def test_the_last_modulation_keeps_its_swapped_halves(tmp_path: Path) -> None:
+    path = model_files.write(
+        tmp_path / "x.safetensors", pair("transformer.norm_out.linear", 512, 256)
+    )
+    (layer,) = lora.read(path, TINY).layers
+    assert layer.swap_halves
+    assert layer.module == "final_layer.adaLN_modulation.1"
+
+
+def test_a_wrong_shape_is_a_problem_that_names_both(tmp_path: Path) -> None:
+    arrays = pair("transformer.transformer_blocks.0.attn.to_q", 3072, 3072)
+    read = lora.read(model_files.write(tmp_path / "x.safetensors", arrays), TINY)
+    found = lora.problems(read, SHAPES)
+    assert len(found) == 2
+    assert "is (4, 3072), but the model needs (4, 256)" in found[0]
+    assert "is (3072, 4), but the model needs (256, 4)" in found[1]
+
+
+def test_unequal_ranks_are_a_problem(tmp_path: Path) -> None:
+    arrays = pair("diffusion_model.double_blocks.0.img_attn.proj", 256, 256)
+    up = "diffusion_model.double_blocks.0.img_attn.proj.lora_B.weight"
+    arrays[up] = arrays[up][:, :2]
+    read = lora.read(model_files.write(tmp_path / "x.safetensors", arrays), TINY)
+    assert lora.problems(read, SHAPES) == [f"{up} is (256, 2), but the model needs (256, 4)"]
+
+
+def test_a_key_beyond_the_models_blocks_is_unmatched(tmp_path: Path) -> None:
+    arrays = {
+        **pair("transformer.transformer_blocks.0.attn.to_q", 256, 256),
+        **pair("transformer.transformer_blocks.7.attn.to_q", 256, 256),
+    }
+    read = lora.read(model_files.write(tmp_path / "x.safetensors", arrays), TINY)
+    assert len(read.unmatched) == 2
+    found = lora.problems(read, SHAPES)
+    assert len(found) == 2
+    assert "transformer_blocks.7.attn.to_q.lora_A.weight names nothing in the model" in found[0]
+
+
+def test_a_base_without_the_layer_is_a_problem(tmp_path: Path) -> None:
+    arrays = pair("transformer.transformer_blocks.0.attn.to_q", 256, 256)
+    read = lora.read(model_files.write(tmp_path / "x.safetensors", arrays), TINY)
+    shapes = {name: size for name, size in SHAPES.items() if "qkv" not in name}
+    assert lora.problems(read, shapes) == ["double_blocks.0.img_attn.qkv has no rows 0 to 256"]
+
+
+def test_text_encoder_keys_are_set_aside(tmp_path: Path) -> None:
+    arrays = {
+        **pair("lora_unet_double_blocks_0_img_attn_proj", 256, 256, KOHYA),
+        **pair("lora_te1_text_model_encoder_layers_0_mlp_fc1", 8, 8, KOHYA),
+    }
+    read = lora.read(model_files.write(tmp_path / "x.safetensors", arrays), TINY)
+    assert len(read.text_encoder) == 2
+    assert lora.problems(read, SHAPES) == []
+
+
+def test_trigger_words_come_from_the_metadata(tmp_path: Path) -> None:
+    arrays = pair("transformer.transformer_blocks.0.attn.to_q", 256, 256)
+    metadata = {"trigger_words": "vulcan, forge,", "modelspec.trigger_phrase": "vulcan"}
+    read = lora.read(model_files.write(tmp_path / "x.safetensors", arrays, metadata), TINY)
+    assert read.trigger_words == ("vulcan", "forge")
+    assert read.metadata == metadata
+
+
+STEM = "transformer.transformer_blocks.0.attn.to_q"
+SDXL = "lora_unet_input_blocks_4_1_transformer_blocks_0_attn1_to_q"
+
+
+@pytest.mark.parametrize(
+    ("arrays", "why"),
+    [
+        (lambda: pair(SDXL, 640, 640, KOHYA), "another kind of model than FLUX.1"),
+        (lambda: pair("transformer_blocks.0.attn.to_q", 256, 256), "as ComfyUI does"),
+        (lambda: {"img_in.weight": np.zeros((4, 4), "f2")}, "it is no LoRA"),
+        (dict, "no tensor at all"),
+        (lambda: {f"{STEM}.hada_w1_a": np.zeros(4, "f2")}, "LoHa"),
+        (lambda: {f"{STEM}.lokr_w1": np.zeros(4, "f2")}, "LoKr"),
+        (lambda: {**pair(STEM, 256, 256), f"{STEM}.dora_scale": np.zeros(4, "f2")}, "DoRA"),
+        (lambda: {"diffusion_model.img_in.diff": np.zeros(4, "f2")}, "full difference"),
+        (lambda: {f"{STEM}.lora_A.weight": np.zeros((4, 256), "f2")}, "no pair of down and up"),
+        (
+            lambda: {f"{STEM}{end}": np.zeros((4, 4, 1, 1), "f2") for end in KOHYA},
+            "no float matrix",
+        ),
+        (
+            lambda: {**pair(STEM, 256, 256), f"{STEM}.alpha": np.zeros(2, "f2")},
+            "no single number",
+        ),
+    ],
+)
+def test_what_is_no_lora_for_flux_is_refused_with_the_reason(
+    tmp_path: Path, arrays: Callable[[], dict[str, Array]], why: str
+) -> None:
+    path = model_files.write(tmp_path / "x.safetensors", arrays())
+    with pytest.raises(ModelError) as caught:
+        lora.read(path, TINY)
+    assert why in str(caught.value)
+    assert caught.value.path == path
+
+
+def test_a_pickle_is_never_opened(tmp_path: Path) -> None:
+    path = tmp_path / "x.pt"
+    torch.save({"a": torch.zeros(1)}, path)
+    with pytest.raises(ModelError, match="Vulcan never opens one"):
+        lora.read(path, TINY)
+
+
+def test_every_linear_layer_of_flux_can_be_a_target_in_three_namings() -> None:
+    from models.lora_keys import targets
+
+    linear = [name for name, size in SHAPES.items() if len(size) == 2]
+    stems = targets(TINY)
+    assert sum(stem.startswith("lora_unet_") for stem in stems) == len(linear)
+    assert sum(stem.startswith("diffusion_model.") for stem in stems) == len(linear)
+    assert sum(stem.startswith("transformer.") for stem in stems) == sum(
+        piece.tensor in linear for piece in flux.diffusers_pieces(TINY).values()
+    )
