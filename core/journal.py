@@ -124,6 +124,12 @@ class Job:
     started: float | None
     finished: float | None
 
+    @property
+    def seconds(self) -> float | None:
+        """How long the host and filing took, without the wait in the host's queue."""
+        begin = self.started or self.sent
+        return self.finished - begin if self.finished and begin else None
+
 
 _SELECT = "SELECT jobs.*, claims.file, stem, day, serial FROM jobs JOIN claims ON name = claim "
 
@@ -250,6 +256,10 @@ class Journal:
     def of_claim(self, claim: str) -> list[Job]:
         """Return a claim's jobs in the order of the file."""
         return [_job(row) for row in self._read(_SELECT + "WHERE claim = ? ORDER BY idx", claim)]
+
+    def all(self) -> list[Job]:
+        """Return every job, oldest first."""
+        return [_job(row) for row in self._read(_SELECT + "ORDER BY seq")]
 
     def finished_claims(self) -> list[str]:
         """Return the claims whose jobs have all ended but whose file still waits."""

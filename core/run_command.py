@@ -211,12 +211,10 @@ class Director:
 
     def _on_ended(self, job: Job) -> None:
         if job.state is State.DONE:
-            took = f", {job.finished - job.sent:.1f} s" if job.finished and job.sent else ""
+            took = f", {job.seconds:.1f} s" if job.seconds else ""
             logger.info("made %s%s", job.paths[0].name, took)
-            self._board.mention(f"made {job.paths[0]}{took}")
         else:
             self._failed_jobs += 1
-            self._board.mention(f"failed {job.name}: {job.error}")
         self._settle()
 
     def _settle(self) -> None:

@@ -9,14 +9,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from rich.console import Group, RenderableType
+from rich.console import RenderableType
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
 from core.journal import State
-
-RECENT = 6  # finished jobs shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +57,6 @@ class Snapshot:
         activity: what is being prepared, with its share done from 0 to 1.
         running: the job in hand.
         counts: jobs by state.
-        recent: the last lines about finished jobs, newest last.
     """
 
     host: str = ""
@@ -67,7 +64,6 @@ class Snapshot:
     activity: tuple[str, float] | None = None
     running: Running | None = None
     counts: Mapping[State, int] = field(default_factory=dict)
-    recent: tuple[str, ...] = ()
 
 
 class Board:
@@ -86,10 +82,6 @@ class Board:
     def update(self, **changes: Any) -> None:
         """Change fields of the snapshot."""
         self._replace(lambda now: replace(now, **changes))
-
-    def mention(self, line: str) -> None:
-        """Add a line about something that finished."""
-        self._replace(lambda now: replace(now, recent=(*now.recent, line)[-RECENT:]))
 
     def progress(self, job: str, step: int, steps: int, now: float) -> None:
         """Note a step of the running job."""
@@ -112,7 +104,7 @@ def _stepped(shot: Snapshot, job: str, step: int, steps: int, now: float) -> Sna
 
 
 def render(shot: Snapshot, now: float) -> RenderableType:
-    """Draw a snapshot: host, job, steps with time left, queue, what was finished."""
+    """Draw a snapshot: host, job, steps with time left, queue."""
     table = Table.grid(padding=(0, 2))
     table.add_column(style="dim", min_width=6)
     table.add_column(ratio=1)
@@ -124,8 +116,7 @@ def render(shot: Snapshot, now: float) -> RenderableType:
     if shot.running:
         _add_running(table, shot.running, now)
     table.add_row("queue", _counts(shot.counts))
-    lines = [Text(line, style="dim", overflow="ellipsis", no_wrap=True) for line in shot.recent]
-    return Group(*lines, table)
+    return table
 
 
 def _add_running(table: Table, running: Running, now: float) -> None:

@@ -22,7 +22,7 @@ from pathlib import Path
 import uvicorn
 
 from host.engine_loader import EngineLoader
-from host.executor import Executor, Surroundings
+from host.executor import Executor
 from host.folders import Folders
 from host.hub import Hub
 from host.interrupt import Interrupt
@@ -30,6 +30,7 @@ from host.job_queue import JobQueue
 from host.lifeline import die_with
 from host.nodes import TABLE
 from host.server import Parts, application
+from host.surroundings import Surroundings
 from host.worker import Worker
 
 LOOPBACK = "127.0.0.1"
@@ -124,8 +125,14 @@ def serve(parts: Parts, listener: socket.socket) -> None:
 def main(argv: list[str]) -> int:
     """Run the host; return its exit code."""
     chosen = arguments(argv)
+    # torch's threads spin while they wait; on a busy machine that made a picture of 0.5 s take
+    # 18 s. Read by OpenMP when torch is loaded, so it is set before.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(levelname)s %(message)s")
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
+    # Idle threads of OpenMP must sleep, not spin: on a machine that does anything else, spinning
+    # made a small picture take 15 s instead of 0.13 s. Read once, when torch is imported.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     if chosen.die_with_stdin:
         die_with(sys.stdin.buffer)
     try:

@@ -8,10 +8,10 @@ their own; here is only what ties them to each other.
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Hashable, Iterator
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Generic, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +20,7 @@ import torch
 from host import flux, previews, sampling, text_encoders, vae
 from host.errors import RenderError
 from host.flux import Prompts, Unet
+from host.kept import Kept
 from host.loras import Adapters, total_strengths
 from host.node_types import Picture
 from host.previews import Projection
@@ -36,9 +37,6 @@ from host.values import (
     ModelFile,
     Vae,
 )
-
-Key = TypeVar("Key", bound=Hashable)
-Value = TypeVar("Value")
 
 KEPT = 2
 """Models of a kind that stay loaded: on a CPU they are mapped files, and cost only what is used."""
@@ -59,30 +57,6 @@ class SampleStep:
     total: int
     latent: Latent
     preview: Picture | None
-
-
-class Kept(Generic[Key, Value]):
-    """The most recently used models of one kind."""
-
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
-        self._kept: dict[Key, Value] = {}
-
-    def get(self, key: Key, load: Callable[[], Value]) -> Value:
-        """Return the model under this key, loading it if it is not kept."""
-        value = self._kept.pop(key) if key in self._kept else load()
-        self._kept[key] = value  # newest last
-        while len(self._kept) > self._limit:
-            self._kept.pop(next(iter(self._kept)))
-        return value
-
-    def newest(self) -> tuple[Key, Value] | None:
-        """Return the model that was used last, with its key."""
-        return next(reversed(self._kept.items()), None)
-
-    def clear(self) -> None:
-        """Let go of everything."""
-        self._kept.clear()
 
 
 class Engine:
@@ -251,7 +225,7 @@ class Engine:
         self, unet: Unet, positive: Conditioning, negative: Conditioning, cfg: float, batch: int
     ) -> sampling.Velocity:
         wanted = self._prompts(positive, unet, batch)
-        if cfg == 1.0:
+        if math.isclose(cfg, 1.0):
             return lambda latent, level: flux.velocity(
                 unet, latent, self._levels(level, len(latent)), wanted
             )
@@ -277,11 +251,10 @@ class Engine:
                 f"{prompt.context.shape[-1]} and {prompt.pooled.shape[-1]}",
                 fix="Choose the text encoders that belong to this unet",
             )
-        place = {"device": self.device, "dtype": self._dtype}
         guidance = flux.DEFAULT_GUIDANCE if prompt.guidance is None else prompt.guidance
         return Prompts(
-            prompt.context.to(**place).expand(batch, -1, -1),
-            prompt.pooled.to(**place).expand(batch, -1),
+            prompt.context.to(self.device, self._dtype).expand(batch, -1, -1),
+            prompt.pooled.to(self.device, self._dtype).expand(batch, -1),
             torch.full((batch,), guidance, device=self.device),
         )
 

@@ -1,8 +1,8 @@
 """A Flux unet from a reference-named file, as diffusers' transformer with packed weights.
 
-Any width, GGUF or safetensors, read from the tensors' shapes. The network is never asked; diffusers'
-own loader would fetch a config, and hard-codes the width 3072. The only file that knows how Flux
-is called: which tokens, ids and embeddings it wants.
+Any width, GGUF or safetensors, read from the shapes of the tensors. The network is never asked (the
+loader of diffusers would fetch a config, and hard-codes the width 3072). The only file that knows
+how Flux is called: which tokens, ids and embeddings it wants.
 """
 
 from collections.abc import Mapping

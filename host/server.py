@@ -18,19 +18,19 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.routing import BaseRoute, Route, WebSocketRoute
 from starlette.types import ASGIApp
-from starlette.websockets import WebSocket
 
 from host import problems
 from host.errors import DuplicateJobError
 from host.file_routes import FileRoutes
 from host.folders import Folders
 from host.gate import Gate
-from host.hub import FEATURES, MAX_UPLOAD, Hub, Socket
+from host.hub import FEATURES, MAX_UPLOAD, Hub
 from host.interrupt import Interrupt
 from host.job_queue import Job, JobQueue
 from host.json_body import BadJsonError, JsonResponse, parse
-from host.messages import Event, status
+from host.messages import status
 from host.node_types import NodeTable, object_info
+from host.socket_route import SocketRoute
 from host.system_stats import DeviceFacts, describe
 from host.validation import validate
 
@@ -55,7 +55,7 @@ class Parts:
 
 def application(parts: Parts) -> ASGIApp:
     """Return the ASGI application."""
-    routes = [*_routes(Routes(parts), FileRoutes(parts.folders))]
+    routes = _routes(parts)
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
@@ -66,7 +66,9 @@ def application(parts: Parts) -> ASGIApp:
     return Gate(Starlette(routes=routes, lifespan=lifespan), limit=MAX_UPLOAD)
 
 
-def _routes(routes: "Routes", files: FileRoutes) -> list[BaseRoute]:
+def _routes(parts: Parts) -> list[BaseRoute]:
+    routes, files = Routes(parts), FileRoutes(parts.folders)
+    client = SocketRoute(parts.hub, parts.queue, parts.current_node)
     get: dict[str, Handler] = {
         "/prompt": routes.remaining,
         "/queue": routes.show_queue,
@@ -93,7 +95,7 @@ def _routes(routes: "Routes", files: FileRoutes) -> list[BaseRoute]:
     }
     both: list[BaseRoute] = []
     for prefix in ("", "/api"):
-        both.append(WebSocketRoute(f"{prefix}/ws", routes.socket))
+        both.append(WebSocketRoute(f"{prefix}/ws", client.serve))
         both += [Route(f"{prefix}{path}", handler) for path, handler in get.items()]
         both += [Route(f"{prefix}{path}", _plain(h), methods=["POST"]) for path, h in post.items()]
     both.append(Route("/", home))
@@ -274,41 +276,6 @@ class Routes:
         """List the frontend's extensions: there is no frontend."""
         del request
         return JsonResponse([])
-
-    # --- the socket ---
-
-    async def socket(self, websocket: WebSocket) -> None:
-        """Serve one client until it goes, or has fallen too far behind."""
-        hub = self._parts.hub
-        await websocket.accept()
-        client_id, socket = hub.enter(websocket, websocket.query_params.get("clientId"))
-        self._resume(client_id, socket)
-        work = (_listen(websocket, socket), socket.pump(), socket.overflow.wait())
-        tasks = [asyncio.ensure_future(part) for part in work]
-        try:
-            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            hub.leave(client_id, socket)
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-
-    def _resume(self, client_id: str, socket: Socket) -> None:
-        """Tell a client that comes back which node of its job runs now."""
-        job, node = self._parts.queue.running, self._parts.current_node()
-        if job is not None and job.client_id == client_id and node is not None:
-            socket.say(Event("executing", {"node": node}))
-
-
-async def _listen(websocket: WebSocket, socket: Socket) -> None:
-    while True:
-        message = await websocket.receive()
-        if message["type"] == "websocket.disconnect":
-            return
-        text = message.get("text")
-        answer = socket.hear(text) if text is not None else None
-        if answer is not None:
-            socket.say(answer)
 
 
 def _refusal(error: Mapping[str, Any], node_errors: Mapping[str, Any]) -> Response:

@@ -5,8 +5,9 @@ import threading
 from collections.abc import Callable
 
 from host import messages
-from host.executor import Executor, Send
+from host.executor import Executor
 from host.job_queue import Job, JobQueue, Wishes
+from host.surroundings import Send
 
 logger = logging.getLogger(__name__)
 
@@ -41,7 +42,7 @@ class Worker:
 
     def _obey(self, wishes: Wishes) -> None:
         if wishes.free_memory:
-            self._executor.cache.clear()
+            self._executor.forget()
         self._free(wishes)
 
     def _run(self, job: Job) -> None:

@@ -103,7 +103,7 @@ def parse_header(header: bytes, data_start: int) -> tuple[dict[str, str], list[T
         raise _HeaderError("its JSON is nested too deep") from None
     if not isinstance(table, dict):
         raise _HeaderError("its JSON is no table of tensors")
-    metadata = _metadata(table.pop("__metadata__", {}))
+    metadata = _metadata(table.pop("__metadata__", None))
     tensors = [_tensor(name, entry, data_start) for name, entry in table.items()]
     tensors.sort(key=lambda tensor: (tensor.offset, tensor.nbytes))
     _check_contiguous(tensors, data_start)
@@ -118,13 +118,22 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _metadata(entry: object) -> dict[str, str]:
+    if entry is None:
+        return {}
     if not isinstance(entry, dict) or not all(isinstance(text, str) for text in entry.values()):
         raise _HeaderError("__metadata__ holds something other than text")
+    _check_printable(*entry.keys(), *entry.values())
     return entry
 
 
+def _check_printable(*texts: str) -> None:
+    """JSON can spell half a character (a lone surrogate), which could never be printed."""
+    for text in texts:
+        text.encode("utf-8")  # raises a ValueError
+
+
 def _tensor(name: str, entry: object, data_start: int) -> TensorInfo:
-    name.encode("utf-8")  # a lone surrogate could never be printed; it raises a ValueError here
+    _check_printable(name)
     match entry:
         case {"dtype": str(dtype), "shape": [*shape], "data_offsets": [begin, end]}:
             pass

@@ -26,7 +26,11 @@ TINY = FluxShape(
     guidance=True,
 )
 
-DTYPES = {"<f4": "float32", "<f2": "float16", "<u2": "bfloat16"}  # numpy has no BF16: its bits stand for it
+DTYPES = {
+    "<f4": "float32",
+    "<f2": "float16",
+    "<u2": "bfloat16",
+}  # numpy has no BF16: its bits stand for it
 
 
 def to_bf16(values: NDArray[np.float32]) -> NDArray[np.uint16]:
@@ -54,7 +58,8 @@ def write(
         )
         for name, array in kept.items()
     }
-    safetensors.serialize_file(specs, str(path), dict(metadata or {}))
+    # The library writes a broken header for no tensors and empty (not absent) metadata.
+    safetensors.serialize_file(specs, str(path), dict(metadata) if metadata else None)
     return path
 
 

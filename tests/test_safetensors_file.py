@@ -16,7 +16,7 @@ from models import safetensors_file
 from models.errors import ModelError
 from tests import model_files
 
-ARRAYS = {
+ARRAYS: dict[str, model_files.Array] = {
     "b": np.arange(6, dtype=np.float32).reshape(2, 3),
     "a": np.arange(8, dtype=np.float16).reshape(8),
     "empty": np.zeros((0, 4), np.float32),
@@ -107,6 +107,7 @@ def test_a_truncated_file_is_told_with_both_sizes(file: Path, cut: int) -> None:
         (raw(b'{"a":' * 60_000), "nested too deep"),
         (raw(b'{"a":{"dtype":"F32","shape":[],"data_offsets":[0,4]},"a":1}'), "occurs twice"),
         (raw({"__metadata__": {"a": 1}}), "something other than text"),
+        (raw({"__metadata__": {"a": "\ud800"}}), "malformed"),
         (raw({"__metadata__": []}), "something other than text"),
         (raw({"a": 1}), "lacks dtype, shape or data_offsets"),
         (raw({"a": {"dtype": "F32", "shape": [1]}}), "lacks dtype, shape or data_offsets"),
