@@ -60,7 +60,7 @@ def build(folders: Folders, engine: EngineLoader, *, previews: bool) -> tuple[Pa
     hub = Hub(lambda: queue.remaining)
     around = Surroundings(TABLE, folders, engine.get, time.time, random_name, previews)
     executor = Executor(around, interrupt, hub.send_soon)
-    worker = Worker(queue, executor, hub.send_soon, engine.free)
+    worker = Worker(queue, executor, interrupt, hub.send_soon, engine.free)
     devices, node = engine.devices, lambda: executor.current_node
     return Parts(queue, hub, interrupt, folders, TABLE, devices, node), worker
 
@@ -108,9 +108,9 @@ def listen(port: int) -> socket.socket:
     return listener
 
 
-def serve(parts: Parts, listener: socket.socket) -> None:
-    """Serve until a signal comes."""
-    config = uvicorn.Config(
+def configure(parts: Parts) -> uvicorn.Config:
+    """Return how uvicorn is to serve."""
+    return uvicorn.Config(
         application(parts),
         log_config=None,
         access_log=False,
@@ -118,8 +118,12 @@ def serve(parts: Parts, listener: socket.socket) -> None:
         ws_max_size=MAX_FRAME,
         timeout_graceful_shutdown=1,
     )
+
+
+def serve(parts: Parts, listener: socket.socket) -> None:
+    """Serve until a signal comes."""
     url = f"http://{LOOPBACK}:{listener.getsockname()[1]}"
-    Server(config, url).run(sockets=[listener])
+    Server(configure(parts), url).run(sockets=[listener])
 
 
 def main(argv: list[str]) -> int:

@@ -22,12 +22,10 @@ class Executor:
 
     def run(self, job: Job) -> Ending:
         """Run a job to its end, whatever that is; never raises for what a node did."""
-        self._interrupt.begin(job.prompt_id)
         try:
             return JobRun(job, self._around, self._interrupt, self._send, self._memory).run()
         finally:
             self._memory.current_node = None
-            self._interrupt.end()
 
     @property
     def current_node(self) -> str | None:

@@ -58,22 +58,7 @@ class Slot:
 def blank(width: int, height: int, batch: int, color: int) -> Pixels:
     """Return pictures of one colour, given as 0xRRGGBB."""
     rgb = np.array([color >> 16 & 0xFF, color >> 8 & 0xFF, color & 0xFF], np.float32) / 255
-    return np.ascontiguousarray(np.broadcast_to(rgb, (batch, height, width, 3)))
-
-
-def as_pixels(value: object) -> Pixels:
-    """Return what a node was given as IMAGE, checked.
-
-    Raises:
-        RenderError: it is no batch of pictures (ComfyUI lets a plain value through validation).
-    """
-    if isinstance(value, np.ndarray) and value.ndim == 4 and value.shape[-1] == 3:
-        return value
-    raise RenderError(
-        "the images input holds no pictures",
-        why=f"it is {type(value).__name__}",
-        fix="Link it to a node with an IMAGE output",
-    )
+    return np.broadcast_to(rgb, (batch, height, width, 3))
 
 
 def to_bytes(pixels: Pixels) -> npt.NDArray[np.uint8]:

@@ -8,7 +8,7 @@ import heapq
 import itertools
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -88,14 +88,19 @@ class JobQueue:
             heapq.heappush(self._pending, (job.number, next(self._arrivals), job))
             self._changed.notify()
 
-    def take(self) -> Job | Wishes:
-        """Wait for work and return it: the next job, now running, or what ``/free`` wants."""
+    def take(self, begin: Callable[[str], None]) -> Job | Wishes:
+        """Wait for work and return it: the next job, now running, or what ``/free`` wants.
+
+        ``begin`` is told the job's id in the moment in which it stops being pending, so that an
+        interrupt finds it either pending or stoppable and never in between.
+        """
         with self._changed:
             self._changed.wait_for(lambda: self._pending or self._wishes)
             if self._wishes:
                 wishes, self._wishes = self._wishes, Wishes()
                 return wishes
             self._running = heapq.heappop(self._pending)[2]
+            begin(self._running.prompt_id)
             return self._running
 
     def finish(self, entry: dict[str, Any]) -> None:

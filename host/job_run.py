@@ -56,9 +56,9 @@ class JobRun:
     def run(self) -> Ending:
         """Run the job to its end, whatever that is."""
         self._note("execution_start", {})
-        ordered = order(self.job.graph, self.job.outputs, self.around.table)
         ending: Event | None = None
         try:
+            ordered = order(self.job.graph, self.job.outputs, self.around.table)
             self._find_cached(ordered)
             for node in self._needed(ordered):
                 self._one(node)
@@ -132,8 +132,14 @@ class JobRun:
             if name in upstream:
                 target = upstream[name]
                 values[name] = self.results[target.node].outputs[target.slot]
-            elif name in given:
+            elif name in given and declared.takes_values:
                 values[name] = given[name]
+            elif name in given:
+                # ComfyUI's validation lets this pass, so ours does; here it ends either way.
+                raise RenderError(
+                    f"input {name} of {self._class(node)} holds a plain value",
+                    fix=f"Link it to a node with an output of type {declared.type}",
+                )
         return values
 
     def _class(self, node: str) -> str:

@@ -158,19 +158,18 @@ def preview_image(context: Context, *, images: Any) -> Result:
 
 def send_image(context: Context, *, images: Any) -> Result:
     """SaveImageWebsocket: PNG frames to the client, no file."""
-    from host.images import SAVE_LEVEL, as_pixels, to_png
+    from host.images import SAVE_LEVEL, to_png
 
-    batch = as_pixels(images)
-    for index, pixels in enumerate(batch):
+    for index, pixels in enumerate(images):
         png = to_png(pixels, {}, level=SAVE_LEVEL)
-        context.progress(index, len(batch), Picture(png, ImageFormat.PNG))
+        context.progress(index, len(images), Picture(png, ImageFormat.PNG))
     return Result()
 
 
 def _save(context: Context, images: Any, root: Path, prefix: str, kind: str, level: int) -> Result:
-    from host.images import as_pixels, save, text_chunks
+    from host.images import save, text_chunks
 
     text = text_chunks(context.graph, context.extra_pnginfo)
-    saved = save(root, prefix, as_pixels(images), text, when=context.now(), level=level)
+    saved = save(root, prefix, images, text, when=context.now(), level=level)
     shown = [{**place, "type": kind} for _, place in saved]
     return Result((), {"images": shown}, tuple(path for path, _ in saved))

@@ -34,6 +34,11 @@ class Input:
     choices: Choices | None = None
     required: bool = True
 
+    @property
+    def takes_values(self) -> bool:
+        """Return whether a plain value may stand here; other types only come through links."""
+        return self.type in ("INT", "FLOAT", "STRING", "BOOLEAN", "COMBO")
+
     def config(self, folders: Folders) -> list[Any]:
         """Return ``[type or choices, options]``, as validation errors quote it."""
         return [self.choices(folders) if self.choices else self.type, dict(self.options)]

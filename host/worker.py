@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from host import messages
 from host.executor import Executor
+from host.interrupt import Interrupt
 from host.job_queue import Job, JobQueue, Wishes
 from host.surroundings import Send
 
@@ -19,11 +20,13 @@ class Worker:
         self,
         queue: JobQueue,
         executor: Executor,
+        interrupt: Interrupt,
         send: Send,
         free: Callable[[Wishes], None],
     ) -> None:
         self._queue = queue
         self._executor = executor
+        self._interrupt = interrupt
         self._send = send
         self._free = free
         self._thread = threading.Thread(target=self._loop, name="worker", daemon=True)
@@ -34,7 +37,7 @@ class Worker:
 
     def _loop(self) -> None:
         while True:
-            work = self._queue.take()
+            work = self._queue.take(self._interrupt.begin)
             if isinstance(work, Wishes):
                 self._obey(work)
             else:
@@ -48,6 +51,7 @@ class Worker:
     def _run(self, job: Job) -> None:
         self._send_status()
         ending = self._executor.run(job)
+        self._interrupt.end()
         self._queue.finish(ending.entry())
         # Interruptions reach everybody, as in ComfyUI; the rest only the client that asked.
         public = ending.event.name == "execution_interrupted"

@@ -225,14 +225,6 @@ def _single_pieces(theirs: str, ours: str, shape: FluxShape) -> Iterator[tuple[s
 # --- telling what a file holds --------------------------------------------------------------------
 
 
-def strip_prefix(name: str) -> str | None:
-    """The name without its checkpoint prefix, or None if it has none."""
-    for prefix in PREFIXES:
-        if name.startswith(prefix):
-            return name.removeprefix(prefix)
-    return None
-
-
 def reference_names(names: Iterable[str]) -> dict[str, str]:
     """Stripped name to the file's own name, of the tensors that belong to the unet.
 

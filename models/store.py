@@ -30,8 +30,12 @@ class Folder(StrEnum):
 
 def names(folder: Path) -> list[str]:
     """The model files below `folder` as ComfyUI lists them: relative, sorted, with sub-folders."""
-    files = (path for path in folder.rglob("*") if path.suffix in MODEL_SUFFIXES)
-    return sorted(path.relative_to(folder).as_posix() for path in files if path.is_file())
+    # As ComfyUI does, links are followed: models often lie on another disk.
+    walked = os.walk(folder, followlinks=True)
+    files = (Path(place) / name for place, _, names in walked for name in names)
+    return sorted(
+        path.relative_to(folder).as_posix() for path in files if path.suffix in MODEL_SUFFIXES
+    )
 
 
 def find(folders: Path | Iterable[Path], name: str) -> Path:
@@ -42,8 +46,9 @@ def find(folders: Path | Iterable[Path], name: str) -> Path:
     """
     places = [folders] if isinstance(folders, Path) else list(folders)
     for folder in places:
-        path = folder / name
-        if path.resolve().is_relative_to(folder.resolve()) and path.is_file():
+        # By its words, not by where links lead: a linked file is the user's own doing.
+        path = Path(os.path.normpath(folder / name))
+        if path.is_relative_to(os.path.normpath(folder)) and path.is_file():
             return path
     known = sorted({other for folder in places for other in names(folder)})
     raise ModelError(

@@ -129,16 +129,18 @@ class ChunkConverter:
         source, count = chunk.tensor.source, chunk.weights
         weights, flags = scratch.floats[:count], scratch.flags[:count]
         decode.decode(raw, source.dtype, weights)
-        self._check(chunk, weights, flags)
+        self._check(chunk, weights, flags, "infinity")
         if source.dtype == "F32" and chunk.tensor.stored is TensorType.F16:
             decode.round_to_half(weights, scratch.halves[:count])
-            self._check(chunk, weights, flags)
+            self._check(chunk, weights, flags, "a weight beyond F16's range")
         return weights.reshape(chunk.shape)
 
-    def _check(self, chunk: Chunk, weights: decode.Floats, flags: decode.Flags) -> None:
+    def _check(
+        self, chunk: Chunk, weights: decode.Floats, flags: decode.Flags, infinite: str
+    ) -> None:
         index = decode.first_bad(weights, flags)
         if index is not None:
-            kind = "NaN" if np.isnan(weights[index]) else "infinity (or a weight beyond F16)"
+            kind = "NaN" if np.isnan(weights[index]) else infinite
             raise self._bad_weight(chunk, index, f"holds {kind}")
 
     def _pack(self, chunk: Chunk, rows: Rows, scratch: Scratch) -> Bytes:

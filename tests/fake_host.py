@@ -36,10 +36,7 @@ def png(seed: int) -> bytes:
     header = struct.pack(">IIBBBBB", 1, 1, 8, 2, 0, 0, 0)
     pixel = zlib.compress(b"\0" + seed.to_bytes(8, "big")[-3:])
     return (
-        b"\x89PNG\r\n\x1a\n"
-        + chunk(b"IHDR", header)
-        + chunk(b"IDAT", pixel)
-        + chunk(b"IEND", b"")
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", pixel) + chunk(b"IEND", b"")
     )
 
 
@@ -111,7 +108,9 @@ class FakeHost:
             return
         image = self._save(job)
         self._end(job, "success", {"11": {"images": [image]}}, [])
-        await self._tell("executed", {"node": "11", "output": {"images": [image]}, "prompt_id": job})
+        await self._tell(
+            "executed", {"node": "11", "output": {"images": [image]}, "prompt_id": job}
+        )
         await self._tell("execution_success", {"prompt_id": job, "timestamp": 0})
 
     def _save(self, job: str) -> dict[str, str]:
@@ -132,7 +131,11 @@ class FakeHost:
         self.history[job] = {
             "prompt": [0, job, self.graphs[job], {}, ["11"]],
             "outputs": outputs,
-            "status": {"status_str": status, "completed": status == "success", "messages": messages},
+            "status": {
+                "status_str": status,
+                "completed": status == "success",
+                "messages": messages,
+            },
             "meta": {},
         }
 

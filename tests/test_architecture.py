@@ -78,7 +78,9 @@ def test_nobody_imports_the_director() -> None:
 
 def test_no_module_hides_one_of_the_standard_library() -> None:
     for path in modules():
-        assert path.stem in ("__init__", "__main__") or path.stem not in sys.stdlib_module_names, path
+        assert path.stem in ("__init__", "__main__") or path.stem not in sys.stdlib_module_names, (
+            path
+        )
 
 
 def test_packages_have_an_empty_init() -> None:

@@ -45,9 +45,7 @@ class Bench:
         filing = Filing(
             self.journal, self.outbox, template, "aa", lambda name: UsableLora(name, 1, (), "bb")
         )
-        tools = Tools(
-            self.journal, template, filing, self.board, QUICK, time.time, self.ended.put
-        )
+        tools = Tools(self.journal, template, filing, self.board, QUICK, time.time, self.ended.put)
         process = HostProcess(folder, folder)
         self.loop = RunLoop(tools, HostSource(host.url, (), process, 1.0), "x.gguf")
         self._thread = threading.Thread(target=self.loop.run)
@@ -83,7 +81,10 @@ class Bench:
             content = job.paths[0].read_bytes()
             record = json.loads(png_text.texts(content)["vulcan"])
             assert record["request"]["seed"] == job.request.seed
-            assert list(png_text.chunks(content))[-2] == list(png_text.chunks(png(job.request.seed)))[-2]
+            assert (
+                list(png_text.chunks(content))[-2]
+                == list(png_text.chunks(png(job.request.seed)))[-2]
+            )
 
 
 @pytest.fixture

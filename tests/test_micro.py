@@ -60,7 +60,7 @@ def test_only_what_is_missing_or_differs_is_written(tmp_path: Path) -> None:
         assert (path.stat().st_mtime_ns == time) == (path not in (files.lora, files.vae))
 
 
-def test_it_can_be_made_from_the_command_line(tmp_path: Path) -> None:
+def test_it_can_be_made_from_the_command_line(files: MicroSet, tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "models.micro", str(tmp_path)],
         cwd=ROOT,
@@ -69,7 +69,10 @@ def test_it_can_be_made_from_the_command_line(tmp_path: Path) -> None:
         check=False,
     )
     assert (done.returncode, done.stderr) == (0, "")
-    assert [Path(line) for line in done.stdout.splitlines()] == list(astuple(make.place(tmp_path)))
+    printed = [Path(line) for line in done.stdout.splitlines()]
+    assert printed == list(astuple(make.place(tmp_path)))
+    for path, same in zip(astuple(files), printed, strict=True):
+        assert path.read_bytes() == same.read_bytes()
 
 
 def test_the_unet_is_a_true_flux_and_fits_the_lora(files: MicroSet) -> None:

@@ -45,6 +45,16 @@ def test_a_name_cannot_lead_out_of_the_folder(tmp_path: Path) -> None:
             store.find(tmp_path / "unet", name)
 
 
+def test_a_linked_file_or_folder_is_found_like_any_other(tmp_path: Path) -> None:
+    put(tmp_path / "disk" / "x.gguf")
+    unet = tmp_path / "unet"
+    unet.mkdir()
+    (unet / "linked").symlink_to(tmp_path / "disk")
+    (unet / "y.gguf").symlink_to(tmp_path / "disk" / "x.gguf")
+    assert store.names(unet) == ["linked/x.gguf", "y.gguf"]
+    assert all(store.find(unet, name).is_file() for name in store.names(unet))
+
+
 def test_the_hash_is_sha256(tmp_path: Path) -> None:
     content = os.urandom(3 << 20)
     path = put(tmp_path / "x", content)

@@ -22,9 +22,8 @@ def pieces() -> list[Piece]:
     special = [(token, 0.0) for token in (PAD, END, UNKNOWN)]
     words = [(_BLANK + word, -5.0) for word in WORDS]
     letters = [(_BLANK, -6.0), *((chr(code), -8.0) for code in range(33, 127))]
-    known = {piece for piece, _ in words}
     spelled = [(f"<0x{byte:02X}>", -12.0) for byte in range(256)]
-    return [*special, *words, *((p, score) for p, score in letters if p not in known), *spelled]
+    return [*special, *words, *letters, *spelled]
 
 
 def tokenizer_json() -> str:

@@ -1,0 +1,576 @@
+"""The host's HTTP and WebSocket API, replayed against answers recorded from a real ComfyUI."""
+
+import json
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from host_kit import LocalHost, alike, client, serving, transcript, wait_for
+
+from host.hub import MAX_UPLOAD
+
+
+@pytest.fixture(scope="module")
+def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalHost]:
+    with serving(tmp_path_factory.mktemp("host")) as running:
+        yield running
+
+
+def image(color: int = 1, size: int = 64) -> dict[str, Any]:
+    inputs = {"width": size, "height": size, "batch_size": 1, "color": color}
+    return {"class_type": "EmptyImage", "inputs": inputs}
+
+
+def saved(color: int = 1, prefix: str = "lab") -> dict[str, Any]:
+    save = {"images": ["1", 0], "filename_prefix": prefix}
+    return {"1": image(color), "9": {"class_type": "SaveImage", "inputs": save}}
+
+
+def slow(seconds: float, steps: int, nonce: int = 0) -> dict[str, Any]:
+    inputs = {"image": ["1", 0], "seconds": seconds, "steps": steps, "preview": False}
+    graph = saved()
+    graph["2"] = {"class_type": "LabSlow", "inputs": {**inputs, "nonce": nonce or time.time_ns()}}
+    graph["9"]["inputs"]["images"] = ["2", 0]
+    return graph
+
+
+# --- replay: HTTP ---
+
+BAD_BODIES = {"bad json", "empty body", "json null body", "prompt null", "prompt is a list"}
+BAD_BODIES |= {"number not a number"}
+"""ComfyUI answers 500 in plain text; here it is 400 with a reason."""
+
+
+@pytest.mark.parametrize("label", sorted(BAD_BODIES))
+def test_a_bad_body_is_400_with_a_reason(host: LocalHost, label: str) -> None:
+    (entry,) = [one for one in transcript("http_prompt_errors") if one["label"] == label]
+    sent = entry["request"]
+    data = sent["data"].encode() if sent["data"] is not None else None
+    answer = host.request("POST", "/prompt", sent["json"], data=data)
+    assert answer.status == 400
+    assert answer.json["error"]["message"]
+    assert answer.json["node_errors"] == {}
+
+
+@pytest.mark.parametrize("body", [b"\xff", b'{"prompt": NaN}', b'{"x": 1e999}', b"[" * 100_000])
+def test_json_that_could_not_be_sent_back_is_refused(host: LocalHost, body: bytes) -> None:
+    assert host.request("POST", "/prompt", data=body).status == 400
+
+
+@pytest.mark.parametrize("path", ["/queue", "/history", "/free", "/interrupt"])
+def test_every_route_with_a_body_refuses_bad_json(host: LocalHost, path: str) -> None:
+    assert host.request("POST", path, data=b"x").status == 400
+    assert host.post(path, []).status == 400
+
+
+def test_prompts_are_accepted_as_recorded(host: LocalHost) -> None:
+    for entry in transcript("http_prompt_ok"):
+        sent = entry["request"]
+        if sent["method"] != "POST":
+            continue
+        answer = host.post(sent["path"], sent["json"])
+        assert answer.status == entry["status"], entry["label"]
+        for key in ("prompt_id", "number"):
+            if key in sent["json"]:
+                assert answer.json[key] == entry["json"][key], entry["label"]
+        host.history(answer.json["prompt_id"])
+
+
+def test_history_reads_as_recorded(host: LocalHost) -> None:
+    entries = {entry["label"]: entry for entry in transcript("http_prompt_ok")}
+    recorded = entries["history success (client prompt_id, extra_data)"]["json"]
+    (prompt_id,) = recorded
+    sent = entries["ok client prompt_id"]["request"]["json"]
+    host.submit(sent["prompt"], **{key: one for key, one in sent.items() if key != "prompt"})
+    mine = host.history(prompt_id)
+    assert mine["prompt"][3] == {**sent["extra_data"], "client_id": sent["client_id"]}
+    theirs = recorded[prompt_id]
+    for part in ("outputs", "meta", "status"):
+        expected = alike(theirs[part])
+        if part == "status":
+            names = [name for name, _ in expected["messages"]]
+            assert [name for name, _ in mine["status"].pop("messages")] == names
+            del expected["messages"]
+        assert alike(mine[part]) == expected
+
+
+def test_an_id_with_slashes_and_umlauts_has_a_history(host: LocalHost) -> None:
+    prompt_id = host.submit(saved(), prompt_id="vulcan:job/7 ü")
+    wait_for(lambda: host.get("/history/vulcan%3Ajob%2F7%20%C3%BC").json)
+    assert prompt_id in host.get("/history/vulcan%3Ajob%2F7%20%C3%BC").json
+
+
+VIEW = [entry for entry in transcript("http_view") if entry["request"]["path"].startswith("/view")]
+
+
+@pytest.mark.parametrize("entry", VIEW, ids=lambda entry: str(entry["label"]))
+def test_view_answers_as_recorded(host: LocalHost, entry: dict[str, Any]) -> None:
+    host.history(host.submit(saved(10304628, "viewtest/sub/x")))
+    request = entry["request"]
+    path = request["path"].replace(" ", "%20")
+    answer = host.request(request["method"], path, headers=request["headers"])
+    assert answer.status == entry["status"]
+    for name in ("Content-Type", "Content-Disposition"):
+        if entry["status"] in (200, 206):
+            assert answer.headers[name] == entry["headers"][name]
+    if "hex" in entry:
+        assert answer.body.hex()[:16] == entry["hex"][:16]
+    if entry["label"] == "Range":
+        assert answer.headers["Content-Range"].startswith("bytes 0-9/")
+        assert len(answer.body) == 10
+
+
+def test_view_does_not_follow_a_name_out_of_its_folder(host: LocalHost) -> None:
+    secret = host.parts.folders.output.parent / "secret.png"
+    secret.write_bytes(b"x")
+    for query in (
+        "filename=secret.png&subfolder=..",
+        "filename=..%2Fsecret.png",
+        f"filename=secret.png&subfolder={secret.parent}",
+        "filename=secret.png&subfolder=sub%2F..%2F..",
+        "filename=secret.png%00&subfolder=..",
+    ):
+        assert host.get(f"/view?{query}").status in (400, 403, 404)
+
+
+def test_view_of_something_that_is_no_picture(host: LocalHost) -> None:
+    host.parts.folders.output.mkdir(parents=True, exist_ok=True)
+    (host.parts.folders.output / "page.html").write_text("<script>")
+    answer = host.get("/view?filename=page.html")
+    assert answer.headers["Content-Type"] == "application/octet-stream"
+    assert host.get("/view?filename=page.html&preview=webp").status == 400
+
+
+def upload(
+    host: LocalHost, name: str, content: bytes, path: str = "/upload/image", **fields: str
+) -> Any:
+    edge = "edgeedgeedge"
+    parts = [
+        f'--{edge}\r\nContent-Disposition: form-data; name="{key}"\r\n\r\n{value}\r\n'.encode()
+        for key, value in fields.items()
+    ]
+    head = f'Content-Disposition: form-data; name="image"; filename="{name}"'
+    parts.append(f"--{edge}\r\n{head}\r\n\r\n".encode() + content + b"\r\n")
+    body = b"".join([*parts, f"--{edge}--\r\n".encode()])
+    headers = {"Content-Type": f"multipart/form-data; boundary={edge}"}
+    return host.request("POST", path, data=body, headers=headers)
+
+
+def test_uploads_are_stored_once_and_never_outside(host: LocalHost) -> None:
+    root = host.parts.folders.input
+    assert upload(host, "vt.png", b"one").json == {
+        "name": "vt.png",
+        "subfolder": "",
+        "type": "input",
+    }
+    assert upload(host, "vt.png", b"one").json["name"] == "vt.png"
+    assert upload(host, "vt.png", b"two").json["name"] == "vt (1).png"
+    assert upload(host, "vt.png", b"three", overwrite="true").json["name"] == "vt.png"
+    assert (root / "vt.png").read_bytes() == b"three"
+    assert upload(host, "a.png", b"x", subfolder="ss/tt").json["subfolder"] == "ss/tt"
+    assert (root / "ss/tt/a.png").read_bytes() == b"x"
+    assert upload(host, "a.png", b"x", path="/api/upload/image", type="temp").json["type"] == "temp"
+    for bad in ({"subfolder": "../.."}, {"subfolder": "/tmp"}, {"type": "zzz"}):
+        assert upload(host, "a.png", b"x", **bad).status == 400
+    assert upload(host, "../../a.png", b"x").status == 400
+    assert upload(host, "", b"x").status == 400
+    assert host.post("/upload/image", {"a": 1}).status == 400
+
+
+def test_a_body_over_the_limit_is_413_before_it_is_read(host: LocalHost) -> None:
+    port = int(host.url.rsplit(":", 1)[1])
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as raw:
+        head = f"POST /prompt HTTP/1.1\r\nHost: x\r\nContent-Length: {MAX_UPLOAD + 1}\r\n\r\n"
+        raw.sendall(head.encode())
+        answer = raw.recv(4096).decode()
+    assert "413" in answer.splitlines()[0]
+    assert f"Maximum request body size {MAX_UPLOAD} exceeded." in answer
+
+
+@pytest.mark.parametrize(
+    "entry", transcript("http_origin_cors"), ids=lambda entry: str(entry["label"])
+)
+def test_foreign_pages_are_refused_as_recorded(host: LocalHost, entry: dict[str, Any]) -> None:
+    request = entry["request"]
+    own = host.url.removeprefix("http://")
+    headers = {
+        name: value.replace("127.0.0.1:8190", own).replace(":8190", ":" + own.split(":")[1])
+        for name, value in (request["headers"] or {}).items()
+    }
+    data = b"{}" if request["method"] == "POST" else None
+    answer = host.request(request["method"], request["path"], headers=headers, data=data)
+    assert answer.status == entry["status"]
+
+
+def test_a_foreign_page_gets_no_socket(host: LocalHost) -> None:
+    import websocket
+
+    url = host.url.replace("http", "ws") + "/ws"
+    with pytest.raises(websocket.WebSocketBadStatusException, match="403"):
+        websocket.create_connection(url, timeout=5, origin="http://evil.example")
+
+
+GET = {
+    "/": 200,
+    "/prompt": 200,
+    "/features": 200,
+    "/embeddings": 200,
+    "/extensions": 200,
+    "/models": 200,
+    "/models/unet_gguf": 200,
+    "/models/nosuch": 404,
+    "/object_info/NoSuchNode": 200,
+    "/interrupt": 404,
+    "/free": 404,
+    "/nosuch": 404,
+    "/history?max_items=abc": 400,
+    "/view_metadata/loras?filename=x.safetensors": 404,
+}
+
+
+@pytest.mark.parametrize("path", GET)
+def test_gets_have_their_status_under_both_prefixes(host: LocalHost, path: str) -> None:
+    assert host.get(path).status == GET[path]
+    if path != "/":
+        assert host.get(f"/api{path}").status == GET[path]
+
+
+def test_methods_that_no_route_has(host: LocalHost) -> None:
+    assert host.request("PUT", "/prompt").status == 405
+    assert host.post("/api/etn/translate", {}).status == 405
+    assert host.request("OPTIONS", "/anything").status == 200
+    assert host.request("HEAD", "/prompt").status == 200
+
+
+def test_object_info_is_the_recorded_one_where_the_node_is_whole(host: LocalHost) -> None:
+    everything = host.get("/object_info").json
+    assert everything["KSampler"] == host.get("/object_info/KSampler").json["KSampler"]
+    for name in ("EmptyImage", "UnetLoaderGGUF", "SaveImageWebsocket"):
+        assert everything[name]["name"] == name
+    assert everything["EmptyImage"] == {
+        "input": {
+            "required": {
+                "width": ["INT", {"default": 512, "min": 1, "max": 16384, "step": 1}],
+                "height": ["INT", {"default": 512, "min": 1, "max": 16384, "step": 1}],
+                "batch_size": ["INT", {"default": 1, "min": 1, "max": 4096}],
+                "color": [
+                    "INT",
+                    {"default": 0, "min": 0, "max": 16777215, "step": 1, "display": "color"},
+                ],
+            }
+        },
+        "input_order": {"required": ["width", "height", "batch_size", "color"]},
+        "output": ["IMAGE"],
+        "output_is_list": [False],
+        "output_name": ["IMAGE"],
+        "name": "EmptyImage",
+        "display_name": "EmptyImage",
+        "description": "",
+        "python_module": "nodes",
+        "category": "image",
+        "output_node": False,
+    }
+    assert everything["UnetLoaderGGUF"]["input"]["required"]["unet_name"] == [[]]
+
+
+def test_system_stats_look_like_comfyui_and_tell_the_embedded_host(host: LocalHost) -> None:
+    stats = host.get("/system_stats").json
+    assert stats["system"]["os"] == "posix"
+    assert stats["system"]["ram_total"] > stats["system"]["ram_free"] > 0
+    assert stats["system"]["comfyui_version"].count(".") == 2
+    assert stats["system"]["embedded_host"] == "vulcan"
+    assert stats["devices"][0]["type"] in ("cpu", "cuda")
+
+
+# --- queue, interrupt, history ---
+
+
+def test_priorities_and_deleting_as_recorded(host: LocalHost) -> None:
+    running = host.submit(slow(1.0, 20))
+    wait_for(lambda: host.get("/queue").json["queue_running"])
+    first = host.submit(saved(2), extra_data={"n": 0})
+    second = host.submit(saved(3), extra_data={"n": 1})
+    front = host.submit(saved(4), front=True)
+    early = host.submit(saved(5), number=-10000)
+    queue = host.get("/queue").json
+    assert [job[1] for job in queue["queue_running"]] == [running]
+    assert [job[1] for job in queue["queue_pending"]] == [early, front, first, second]
+    assert queue["queue_pending"][2][3] == {"n": 0}
+    assert queue["queue_pending"][2][4] == ["9"]
+    assert host.get("/prompt").json == {"exec_info": {"queue_remaining": 5}}
+    for unknown in ("nope", running):
+        assert host.post("/queue", {"delete": [unknown]}).status == 200
+    assert host.get("/prompt").json == {"exec_info": {"queue_remaining": 5}}
+    assert host.post("/interrupt", {"prompt_id": first}).body == b""
+    assert host.post("/queue", {"delete": [first]}).body == b""
+    assert host.post("/queue", {"clear": True}).body == b""
+    assert host.get("/prompt").json == {"exec_info": {"queue_remaining": 1}}
+    assert host.post("/interrupt", {"prompt_id": running}).status == 200
+    status = host.history(running)["status"]
+    assert (status["status_str"], status["completed"]) == ("error", False)
+    assert status["messages"][-1][0] == "execution_interrupted"
+    assert host.get(f"/history/{first}").json == {}, "a deleted job leaves no trace"
+
+
+def test_a_duplicate_of_a_live_id_is_refused_and_of_an_ended_one_accepted(host: LocalHost) -> None:
+    running = host.submit(slow(0.5, 10), prompt_id="twin")
+    answer = host.post("/prompt", {"prompt": saved(), "prompt_id": "twin"})
+    assert answer.status == 400
+    assert answer.json["error"]["type"] == "duplicate_prompt_id"
+    host.history(running)
+    assert host.submit(saved(), prompt_id="twin") == "twin"
+    wait_for(lambda: len(host.history("twin")["prompt"][2]) == 2)
+
+
+def test_history_can_be_cut_and_forgotten(host: LocalHost) -> None:
+    ids = [host.submit(saved(color)) for color in range(3)]
+    for prompt_id in ids:
+        host.history(prompt_id)
+    assert list(host.get("/history?max_items=2").json) == ids[1:]
+    everything = list(host.get("/history").json)
+    assert list(host.get("/history?max_items=2&offset=0").json) == everything[:2]
+    assert list(host.get("/history?offset=1").json) == everything[1:]
+    assert host.get("/history?max_items=0").json == {}
+    host.post("/history", {"delete": [ids[0], "nope"]})
+    assert host.get(f"/history/{ids[0]}").json == {}
+    host.post("/history", {"clear": True})
+    assert host.get("/history").json == {}
+
+
+def test_an_interrupt_while_idle_does_not_reach_the_next_job(host: LocalHost) -> None:
+    wait_for(lambda: host.get("/prompt").json["exec_info"]["queue_remaining"] == 0)
+    assert host.request("POST", "/interrupt").status == 200
+    assert host.history(host.submit(slow(0.1, 2)))["status"]["completed"]
+
+
+def test_free_is_done_by_the_worker(host: LocalHost) -> None:
+    host.post("/free", {"unload_models": True, "free_memory": True})
+    wait_for(lambda: host.wishes)
+    assert host.wishes[-1].unload_models
+    assert host.wishes[-1].free_memory
+
+
+# --- replay: the socket ---
+
+
+def frames_of(recorded: list[dict[str, Any]]) -> list[Any]:
+    """Recorded frames as the kit gives them; binary ones as their head."""
+    frames: list[Any] = []
+    for frame in recorded:
+        if "text" in frame:
+            frames.append(alike(frame["text"]))
+        elif "hex_head" in frame:
+            frames.append(head_of(bytes.fromhex(frame["hex_head"])))
+    return frames
+
+
+def head_of(frame: bytes) -> bytes:
+    """What two equal binary frames share: type, format or metadata, and the kind of picture."""
+    if frame[3] == 1:
+        return frame[:12]
+    return frame[: 8 + int.from_bytes(frame[4:8])]
+
+
+def heads(frames: list[Any]) -> list[Any]:
+    return [head_of(one) if isinstance(one, bytes) else alike(one) for one in frames]
+
+
+SESSIONS = (
+    "ws_normal_saveimage",
+    "ws_normal_with_flags",
+    "ws_two_outputs",
+    "ws_preview_image_node",
+    "ws_saveimagewebsocket_flags",
+    "ws_saveimagewebsocket_noflags",
+    "ws_saveimagewebsocket_batch3",
+    "ws_progress_preview_flags",
+    "ws_progress_preview_noflags",
+    "ws_progress_node",
+)
+
+
+@pytest.mark.parametrize("name", SESSIONS)
+def test_a_session_is_frame_by_frame_the_recorded_one(tmp_path: Path, name: str) -> None:
+    recorded = transcript(name)
+    with serving(tmp_path) as fresh:
+        cid = recorded["frames"][0]["text"]["data"]["sid"]
+        with fresh.socket(cid, flags=bool(recorded["client_flags"])) as me:
+            frames = [me.frame()]
+            if recorded["client_flags"]:
+                frames.append(me.frame())
+            prompt_id = recorded["prompt_id"]
+            fresh.submit(recorded["prompt"], client_id=cid, prompt_id=prompt_id)
+            frames += me.until_idle(prompt_id)
+    assert heads(frames) == frames_of(recorded["frames"])
+
+
+def test_a_cached_job_is_reported_as_recorded(tmp_path: Path) -> None:
+    recorded = transcript("ws_cached_saveimage")
+    with serving(tmp_path) as fresh, fresh.socket("c-cached_saveimage") as me:
+        fresh.history(fresh.submit(recorded["prompt"]))
+        me.waiting()
+        me.connection.settimeout(10)
+        prompt_id = recorded["prompt_id"]
+        fresh.submit(recorded["prompt"], client_id="c-cached_saveimage", prompt_id=prompt_id)
+        frames = me.until_idle(prompt_id)
+    assert heads(frames) == frames_of(recorded["frames"])[1:]
+
+
+def test_a_failing_job_is_reported_as_recorded(host: LocalHost) -> None:
+    recorded = transcript("ws_error")
+    with host.socket("c-error") as me:
+        me.frame()
+        host.submit(recorded["prompt"], client_id="c-error", prompt_id=recorded["prompt_id"])
+        frames = me.until_idle(recorded["prompt_id"])
+    mine, theirs = heads(frames), frames_of(recorded["frames"])[1:]
+    for one in (*mine, *theirs):
+        if one["type"] == "execution_error":
+            for key in ("traceback", "current_inputs", "current_outputs"):
+                one["data"].pop(key)
+    assert mine == theirs
+
+
+def test_others_see_only_status_and_the_owner_everything(host: LocalHost) -> None:
+    recorded = transcript("ws_other_clients")
+    with host.socket("A") as owner, host.socket("B") as other, host.socket("") as nameless:
+        assert nameless.frame()["data"]["sid"]  # type: ignore[index, call-overload]
+        graph = slow(0.1, 2)
+        graph["2"]["inputs"]["preview"] = True
+        prompt_id = host.submit(graph, client_id="A")
+        seen = owner.until_idle(prompt_id)
+        others = other.waiting() + nameless.waiting()
+    kinds = [one["type"] if isinstance(one, dict) else "binary" for one in seen]
+    theirs = [
+        "binary" if "hex_head" in one else one["text"]["type"] for one in recorded["A_owner"][:-1]
+    ]
+    assert kinds == theirs
+    assert {one["type"] for one in others if isinstance(one, dict)} == {"status"}
+    assert all(isinstance(one, dict) for one in others)
+
+
+def test_without_a_client_id_progress_goes_to_all_and_the_rest_to_nobody(host: LocalHost) -> None:
+    with host.socket("A") as me:
+        me.frame()
+        done = host.submit(slow(0.1, 2))
+        host.history(done)
+        stopped = host.submit(slow(5, 100))
+        wait_for(lambda: host.get("/queue").json["queue_running"])
+        time.sleep(0.15)
+        host.request("POST", "/interrupt")
+        host.history(stopped)
+        kinds = {one["type"] for one in me.waiting() if isinstance(one, dict)}
+    assert kinds == {"status", "progress", "progress_state", "execution_interrupted"}
+
+
+def test_history_is_there_when_execution_success_arrives(host: LocalHost) -> None:
+    with host.socket("racer") as me:
+        for color in range(30):
+            prompt_id = host.submit(saved(color, "race"), client_id="racer")
+            assert me.until("execution_success")["data"]["prompt_id"] == prompt_id
+            assert host.get(f"/history/{prompt_id}").json != {}
+
+
+def test_an_interrupt_is_seen_within_a_step(host: LocalHost) -> None:
+    with host.socket("stopper") as me:
+        prompt_id = host.submit(slow(30, 300), client_id="stopper")
+        me.until("progress")
+        start = time.monotonic()
+        host.post("/interrupt", {"prompt_id": "another"})
+        me.until("progress")
+        host.post("/interrupt", {"prompt_id": prompt_id})
+        data = me.until("execution_interrupted")["data"]
+        assert time.monotonic() - start < 1.0
+    assert data["node_type"] == "LabSlow"
+    assert data["executed"] == []  # node 1 came from the cache
+
+
+def test_who_reconnects_in_the_middle_is_told_the_node_and_gets_the_rest(host: LocalHost) -> None:
+    graph = slow(0.6, 6)
+    with host.socket("back") as me:
+        prompt_id = host.submit(graph, client_id="back")
+        me.until("progress")
+    with host.socket("back") as me:
+        first, second = me.frame(), me.frame()
+        assert first["type"] == "status"  # type: ignore[index, call-overload]
+        assert second == {"type": "executing", "data": {"node": "2"}}
+        kinds = [one["type"] for one in me.until_idle(prompt_id) if isinstance(one, dict)]
+    assert "executed" in kinds
+    assert "execution_success" in kinds
+
+
+def test_an_old_socket_of_the_same_client_takes_nothing_with_it(host: LocalHost) -> None:
+    with client(host.url, "same") as new:
+        with client(host.url, "same") as newer:
+            newer.frame()
+            host.history(host.submit(saved(1, "same"), client_id="same"))
+            assert newer.until("executed")
+        # The newest is gone: what comes now goes to the one that is still there.
+        wait_for(lambda: host.parts.hub.count == 1)
+        prompt_id = host.submit(saved(2, "same"), client_id="same")
+        assert new.until_idle(prompt_id)
+    with client(host.url, "same") as old:
+        old.frame()
+        with client(host.url, "same") as young:
+            young.frame()
+            old.connection.sock.close()
+            time.sleep(0.1)
+            prompt_id = host.submit(saved(3, "same"), client_id="same")
+            assert young.until_idle(prompt_id)
+
+
+def test_flags_count_only_in_the_first_object(host: LocalHost) -> None:
+    flags = {"type": "feature_flags", "data": {"supports_preview_metadata": True}}
+    with host.socket("flags") as me:
+        me.frame()
+        for noise in ("no json", "[1]", "5", "x" * 100_000):
+            me.connection.send(noise)
+        me.connection.send_binary(b"\0\1")
+        me.connection.send(json.dumps(flags))
+        answer = me.frame()
+        assert answer == {
+            "type": "feature_flags",
+            "data": {"supports_preview_metadata": True, "max_upload_size": MAX_UPLOAD},
+        }
+        me.connection.send(json.dumps(flags))
+        assert me.silent(0.2)
+    with host.socket("late") as me:
+        me.frame()
+        me.connection.send(json.dumps({"type": "hello"}))
+        me.connection.send(json.dumps(flags))
+        assert me.silent(0.2)
+
+
+def test_a_client_that_never_reads_delays_nobody(tmp_path: Path) -> None:
+    with serving(tmp_path) as fresh:
+        port = int(fresh.url.rsplit(":", 1)[1])
+        with socket.create_connection(("127.0.0.1", port)) as stalled:
+            stalled.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            request = (
+                "GET /ws?clientId=stalled HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\n"
+                "Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+                "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+            )
+            stalled.sendall(request.encode())
+            wait_for(lambda: fresh.parts.hub.count == 1)
+            graph = {
+                "1": {**image(size=2048)},
+                "9": {"class_type": "SaveImageWebsocket", "inputs": {"images": ["1", 0]}},
+            }
+            graph["1"]["inputs"]["batch_size"] = 4
+            with fresh.socket("reader") as reader:
+                for _ in range(5):
+                    fresh.submit(graph, client_id="stalled")
+                prompt_id = fresh.submit(saved(), client_id="reader")
+                assert reader.until_idle(prompt_id)
+
+
+def test_many_small_jobs_go_through_quickly(host: LocalHost) -> None:
+    with host.socket("speed") as me:
+        start = time.monotonic()
+        ids = [host.submit(saved(color, "speed"), client_id="speed") for color in range(40)]
+        me.until_idle(ids[-1])
+        took = time.monotonic() - start
+    assert took < 10, f"{took / 40 * 1000:.0f} ms per job"

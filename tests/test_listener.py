@@ -1,0 +1,79 @@
+import queue
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from fake_host import FakeHost, serving
+
+from bridge import listener
+from bridge.listener import Listener, Reconnected
+from bridge.protocol import Preview, Status
+
+Eventually = Callable[..., None]
+
+
+@pytest.fixture
+def host() -> Iterator[FakeHost]:
+    with serving() as served:
+        yield served
+
+
+def taken(events: "queue.Queue[Any]") -> list[Any]:
+    return [events.get_nowait() for _ in range(events.qsize())]
+
+
+def test_a_new_socket_says_that_it_is_new_before_anything_else(
+    host: FakeHost, eventually: Eventually
+) -> None:
+    events: queue.Queue[Any] = queue.Queue()
+    socket = Listener(host.url, "me", events)
+    eventually(lambda: events.qsize() == 2)
+    assert taken(events) == [Reconnected(), Status(0, "me")]
+    socket.close()
+
+
+def test_an_idle_host_that_answers_pings_keeps_its_socket(
+    host: FakeHost, eventually: Eventually, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listener, "PING_AFTER", 0.05)
+    events: queue.Queue[Any] = queue.Queue()
+    socket = Listener(host.url, "me", events)
+    eventually(lambda: host.sockets)
+    first = host.sockets["me"]
+    with pytest.raises(AssertionError):
+        eventually(lambda: taken(events).count(Reconnected()) > 1, 0.6)
+    assert host.sockets["me"] is first
+    socket.close()
+
+
+def test_a_host_that_comes_back_is_connected_again_with_the_same_id(
+    eventually: Eventually,
+) -> None:
+    events: queue.Queue[Any] = queue.Queue()
+    with serving() as first:
+        port = int(first.url.rsplit(":", 1)[1])
+        socket = Listener(first.url, "me", events)
+        eventually(lambda: first.sockets)
+    with serving(FakeHost(), port) as second:
+        eventually(lambda: "me" in second.sockets, 20)
+    assert taken(events).count(Reconnected()) == 2
+    socket.close()
+
+
+def test_closing_wakes_a_reader_that_waits(host: FakeHost, eventually: Eventually) -> None:
+    socket = Listener(host.url, "me", queue.Queue())
+    eventually(lambda: host.sockets)
+    socket.close()
+    assert not socket._thread.is_alive()
+
+
+def test_previews_are_dropped_when_the_owner_lags_and_states_never(host: FakeHost) -> None:
+    events: queue.Queue[Any] = queue.Queue()
+    socket = Listener("http://127.0.0.1:1", "me", events)
+    for _ in range(500):
+        socket._hand_on(b"\0\0\0\1\0\0\0\1JPEG")
+        socket._hand_on('{"type": "execution_start", "data": {"prompt_id": "a"}}')
+    held = taken(events)
+    assert sum(isinstance(event, Preview) for event in held) <= listener.PREVIEWS_HELD
+    assert len(held) - sum(isinstance(event, Preview) for event in held) == 500
+    socket.close()
