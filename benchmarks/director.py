@@ -31,9 +31,8 @@ def main() -> None:
         site = Path(folder)
         bare = median_seconds([sys.executable, "-c", "pass"])
         helped = median_seconds([*DIRECTOR, "--help"])
-        print(
-            f"--help               {helped * 1000:6.0f} ms   under 500 (bare Python {bare * 1000:.0f})"
-        )
+        told = f"under 500 (bare Python {bare * 1000:.0f})"
+        print(f"--help               {helped * 1000:6.0f} ms   {told}")
         run_once(site)
         watching = statistics.median(seconds_to_watching(site) for _ in range(5))
         print(f'"watching" after     {watching * 1000:6.0f} ms   under 1500')
@@ -55,9 +54,8 @@ def measure_running(site: Path, idle: float) -> None:
         rss = process.memory_info().rss
         print(f"RSS                  {rss / 1e6:6.1f} MB   under 100")
         print(f"idle CPU             {share:6.2%}      under 1 %")
-        print(
-            f"drop to picture      {statistics.median(drops) * 1000:6.0f} ms   (median of {len(drops)})"
-        )
+        median = statistics.median(drops)
+        print(f"drop to picture      {median * 1000:6.0f} ms   (median of {len(drops)})")
         director.terminate()
 
 

@@ -21,7 +21,8 @@ from rich.table import Table
 from configs.settings import ROOT
 from core import contact_sheet
 from core.contact_sheet import Cell
-from core.journal import Job, Journal, State
+from core.job import Job, State
+from core.journal import Journal
 from core.prepare import target_name
 from models.micro import spec as micro
 from models.store import Folder

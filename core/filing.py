@@ -14,7 +14,8 @@ from bridge.client import HostClient
 from bridge.workflow import Workflow
 from core import gallery
 from core.gallery import Provenance
-from core.journal import Job, Journal
+from core.job import Job
+from core.journal import Journal
 from core.png_text import PngError
 from core.resolve import FindLora
 

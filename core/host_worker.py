@@ -9,95 +9,43 @@ whenever the socket is new, has been silent, or a request's fate is unknown::
                                                     between: by name in the host's output,
                                                     else queued anew under the same id
 
-Only this thread touches the tracker. Filing runs in threads beside it, so that downloading
-never delays the next job. The one broad ``except`` of the project is here, around one job.
+Only this thread touches the tracker. How jobs end is :mod:`core.endings`' part.
 """
 
 import logging
 import queue
 import threading
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 from bridge import workflow
 from bridge.answers import ImageRef, Outcome, Verdict
 from bridge.client import HostClient, Place
-from bridge.errors import BridgeError, HostDoubt, HostError, HostRefused, HostUnreachable
+from bridge.errors import HostDoubt, HostError, HostUnreachable
 from bridge.listener import Reconnected
 from bridge.tracker import JobTracker, Standing, Tracked
-from bridge.workflow import Workflow
-from core.filing import Filing, host_prefix
-from core.journal import Job, Journal, State
+from core.endings import Endings, Unfiled
+from core.filing import host_prefix
+from core.job import Job, State
 from core.png_text import is_whole
-from core.status import Board, Running
+from core.status import Running
+from core.tools import Tools, Wake
 
 logger = logging.getLogger(__name__)
 
 IDLE = 60.0  # seconds between looks at nothing; new work rings
 REFILE_AFTER = 5.0  # seconds before pictures that could not be filed are tried again
-TIMES_LOST = 3  # a job that its host lost this often within one run is poison
-
-
-@dataclass(frozen=True, slots=True)
-class Patience:
-    """How long things may take; times in seconds (configs/vulcan.toml says what they mean)."""
-
-    connect_timeout: float
-    depth: int
-    grace: float
-    silence: float
-
-
-@dataclass(frozen=True, slots=True)
-class Tools:
-    """What every stretch of work with a host uses.
-
-    Attributes:
-        journal: where jobs come from and are moved.
-        template: returns a workflow template by name.
-        filing: files what was rendered.
-        board: shown to the user.
-        patience: waiting times.
-        clock: seconds since the epoch, the journal's.
-        on_ended: called after each job that is done or failed, from any thread.
-    """
-
-    journal: Journal
-    template: Callable[[str], Workflow]
-    filing: Filing
-    board: Board
-    patience: Patience
-    clock: Callable[[], float]
-    on_ended: Callable[[Job], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Wake:
-    """Rings the worker from another thread: there is new work, or an end in sight."""
-
-
-@dataclass(frozen=True, slots=True)
-class Unfiled:
-    """A filing thread could not file this job now."""
-
-    job: str
 
 
 class HostWorker:
     """Feeds one host, follows its jobs and hands on what it rendered.
 
     Args:
-        tools: journal, templates, filing, board, patience, clock.
+        tools: journal, templates, board, patience, clock.
         client: the host.
         key: what the journal calls the host.
-        software: what the host says it is, for the pictures' records.
-        filers: threads that file pictures.
-        inbox: events of the socket, and :class:`Wake`.
+        endings: ends jobs of this host.
+        inbox: events of the socket, :class:`Wake` and :class:`Unfiled`.
         stopping: once set, nothing new is taken.
-        losses: how often jobs were lost in this run, kept across hosts.
     """
 
     def __init__(
@@ -105,16 +53,13 @@ class HostWorker:
         tools: Tools,
         client: HostClient,
         key: str,
-        software: str,
-        filers: ThreadPoolExecutor,
+        endings: Endings,
         inbox: queue.Queue[Any],
         stopping: threading.Event,
-        losses: dict[str, int],
     ) -> None:
         self._tools, self._journal, self._board = tools, tools.journal, tools.board
-        self._client, self._key, self._software = client, key, software
-        self._filers, self._inbox, self._stopping = filers, inbox, stopping
-        self._losses = losses
+        self._client, self._key, self._endings = client, key, endings
+        self._inbox, self._stopping = inbox, stopping
         self._tracker = JobTracker()
         self._missing: dict[str, float] = {}  # not found on the host, since when
         self._unfiled: dict[str, float] = {}  # not filed, when to try again
@@ -144,7 +89,7 @@ class HostWorker:
                 logger.info("job %s: was on %s, queued anew", job.id, job.host)
                 self._journal.requeue(job.id)
             elif job.state is State.RENDERED:
-                self._file(job)
+                self._endings.file(job)
             else:
                 self._tracker.add(job.id)
                 self._look_for(job.id)
@@ -155,7 +100,7 @@ class HostWorker:
             job = self._journal.take(self._key)
             if job is None:
                 break
-            with self._boundary(job):
+            with self._endings.boundary(job):
                 self._post(job)
         self._board.update(counts=self._journal.counts())
 
@@ -167,9 +112,10 @@ class HostWorker:
             self._client.submit(graph, job.id, {"job": job.id, "file": job.file})
         except HostDoubt as doubt:
             logger.warning("job %s: %s; looking for it", job.id, doubt)
-        except HostUnreachable:
-            self._tracker.drop(job.id)
-            self._journal.requeue(job.id)
+        except HostError as error:
+            self._tracker.drop(job.id)  # refused or never arrived: it is not there
+            if isinstance(error, HostUnreachable):
+                self._journal.requeue(job.id)
             raise
         self._heard = self._tools.clock()
 
@@ -247,7 +193,7 @@ class HostWorker:
         for job in [job for job, at in self._unfiled.items() if at <= now]:
             del self._unfiled[job]
             if self._journal.job(job).state is State.RENDERED:
-                self._file(self._journal.job(job))
+                self._endings.file(self._journal.job(job))
 
     def _look_for_all(self) -> None:
         for tracked in self._tracker:
@@ -262,7 +208,8 @@ class HostWorker:
             return
         self._missing.pop(job, None)
         if finding.outcome:
-            self._conclude(self._journal.job(job), finding.outcome)
+            self._forget(job)
+            self._endings.conclude(self._journal.job(job), finding.outcome)
         elif finding.place is Place.RUNNING and (
             changed := self._tracker.found(job, Standing.RUNNING)
         ):
@@ -283,25 +230,9 @@ class HostWorker:
         picture = self._client.fetch(by_name)
         if picture is not None and is_whole(picture):
             logger.info("job %s: the host forgot it, its picture was found by name", job.id)
-            self._conclude(job, Outcome(Verdict.SUCCESS, (by_name,), ""))
-            return
-        self._losses[job.id] = self._losses.get(job.id, 0) + 1
-        if self._losses[job.id] >= TIMES_LOST:
-            self._give_up(job, f"its host lost it {TIMES_LOST} times; see the host's log")
+            self._endings.conclude(job, Outcome(Verdict.SUCCESS, (by_name,), ""))
         else:
-            logger.warning("job %s: the host does not have it, queued anew", job.id)
-            self._journal.requeue(job.id)
-
-    # Ending jobs
-
-    def _conclude(self, job: Job, outcome: Outcome) -> None:
-        self._forget(job.id)
-        if outcome.verdict is not Verdict.SUCCESS:
-            self._give_up(job, outcome.why)
-        elif not outcome.images:
-            self._give_up(job, "the workflow ended without a picture")
-        elif self._journal.rendered(job.id, outcome.images):
-            self._file(self._journal.job(job.id))
+            self._endings.lost(job, "the host does not have it")
 
     def _forget(self, job: str) -> None:
         self._tracker.drop(job)
@@ -309,49 +240,3 @@ class HostWorker:
         shown = self._board.snapshot.running
         if shown and shown.job == job:
             self._board.update(running=None)
-
-    def _give_up(self, job: Job, why: str) -> None:
-        if self._journal.failed(job.id, why):
-            logger.error("job %s (%s): %s", job.id, job.name, why)
-            self._end(job.id)
-
-    def _file(self, job: Job) -> None:
-        self._filers.submit(self._file_now, job)
-
-    def _file_now(self, job: Job) -> None:
-        """File one job; runs in a thread of its own."""
-        with self._boundary(job):
-            try:
-                filed = self._tools.filing.file(job, self._client, self._software)
-            except (HostError, OSError) as error:
-                logger.warning("job %s: not filed yet: %s", job.id, error)
-                self._inbox.put(Unfiled(job.id))
-                return
-            if filed:
-                self._end(job.id)
-            else:
-                logger.warning("job %s: its picture is gone, queued anew", job.id)
-                self._journal.requeue(job.id)
-                self._inbox.put(Wake())
-
-    def _end(self, job_id: str) -> None:
-        job = self._journal.job(job_id)
-        self._board.update(counts=self._journal.counts())
-        self._tools.on_ended(job)
-
-    @contextmanager
-    def _boundary(self, job: Job) -> Iterator[None]:
-        """Keep one job's trouble to itself: expected or not, the night goes on."""
-        try:
-            yield
-        except HostRefused as refusal:
-            self._forget(job.id)
-            self._give_up(job, refusal.why)
-        except HostError:
-            raise
-        except BridgeError as error:
-            self._give_up(job, str(error))
-        except Exception as error:
-            logger.exception("job %s: unexpected trouble", job.id)
-            self._forget(job.id)
-            self._give_up(job, f"unexpected {type(error).__name__}: {error}; please report it")

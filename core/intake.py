@@ -11,7 +11,8 @@ from bridge import workflow
 from bridge.errors import WorkflowError
 from core import prompt_file, resolve
 from core.drop_folder import Claim, DropFolder
-from core.journal import Job, Journal, State, job_id
+from core.job import Job, State, job_id
+from core.journal import Journal
 from core.prompt_file import PromptError
 from core.resolve import FindLora, Ready, Usual
 from models.errors import ModelError

@@ -21,17 +21,14 @@ import json
 import os
 import sqlite3
 import threading
-import uuid
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 from bridge.answers import ImageRef
 from bridge.request import Request
+from core.job import ON_HOST, OPEN, Job, State, job_id
 
-JOBS = uuid.UUID("5c0a3d43-6ab0-4f3c-9f5f-7a6c8c6b7f10")  # namespace of job ids
 SCHEMA_VERSION = 1
 
 _SCHEMA = """
@@ -68,67 +65,6 @@ CREATE INDEX jobs_by_claim ON jobs (claim);
 
 class JournalError(Exception):
     """The journal cannot be used; the message says why and what to do."""
-
-
-class State(StrEnum):
-    """Where a job is in its life."""
-
-    QUEUED = "queued"
-    SENT = "sent"
-    RUNNING = "running"
-    RENDERED = "rendered"
-    DONE = "done"
-    FAILED = "failed"
-    CANCELLED = "cancelled"
-
-
-OPEN = (State.QUEUED, State.SENT, State.RUNNING, State.RENDERED)
-ON_HOST = (State.SENT, State.RUNNING, State.RENDERED)
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """One request on its way.
-
-    Attributes:
-        id: UUID; the prompt_id on every host.
-        claim: unique name of the claimed prompt file.
-        file: the user's name of that file.
-        index: 1-based place in the file.
-        name: stem of the picture's file name.
-        state: where it is.
-        request: everything about the image.
-        host: key of the host it was sent to, empty before.
-        attempts: how often it was sent.
-        images: what the host holds, once rendered.
-        paths: where the pictures are or are about to be.
-        error: why it failed.
-        moved: time of the last change of state.
-        sent, started, finished: times, ``None`` until then.
-    """
-
-    id: str
-    claim: str
-    file: str
-    index: int
-    name: str
-    state: State
-    request: Request
-    host: str
-    attempts: int
-    images: tuple[ImageRef, ...]
-    paths: tuple[Path, ...]
-    error: str
-    moved: float
-    sent: float | None
-    started: float | None
-    finished: float | None
-
-    @property
-    def seconds(self) -> float | None:
-        """How long the host and filing took, without the wait in the host's queue."""
-        begin = self.started or self.sent
-        return self.finished - begin if self.finished and begin else None
 
 
 _SELECT = "SELECT jobs.*, claims.file, stem, day, serial FROM jobs JOIN claims ON name = claim "
@@ -278,11 +214,6 @@ class Journal:
     def _read(self, query: str, *values: Any) -> list[sqlite3.Row]:
         with self._lock:
             return self._db.execute(query, values).fetchall()
-
-
-def job_id(claim: str, index: int) -> str:
-    """Derive a job's id from what it is, so that it is the same after every crash."""
-    return str(uuid.uuid5(JOBS, f"{claim}#{index}"))
 
 
 def _job(row: sqlite3.Row) -> Job:

@@ -24,13 +24,14 @@ from core.drop_folder import Claim, DropFolder, file_system
 from core.filing import Filing
 from core.host_process import HostProcess
 from core.host_source import HostSource
-from core.host_worker import Patience, Tools
 from core.intake import Intake
-from core.journal import OPEN, Job, Journal, JournalError, State
+from core.job import OPEN, Job, State
+from core.journal import Journal, JournalError
 from core.prepare import Loras, prepare
 from core.resolve import Ready, Usual
 from core.run_loop import RunLoop
 from core.status import Board
+from core.tools import Patience, Tools
 
 logger = logging.getLogger(__name__)
 

@@ -14,8 +14,10 @@ from typing import Any
 from bridge.client import HostClient
 from bridge.errors import HostError
 from bridge.listener import Listener
+from core.endings import Endings
 from core.host_source import HostAddress, HostSource
-from core.host_worker import HostWorker, Tools, Wake
+from core.host_worker import HostWorker
+from core.tools import Tools, Wake
 
 logger = logging.getLogger(__name__)
 
@@ -73,15 +75,11 @@ class RunLoop:
             listener = Listener(address.url, client_id, self._inbox)
             try:
                 with ThreadPoolExecutor(FILERS, thread_name_prefix="filing") as filers:
+                    endings = Endings(
+                        self._tools, client, software, filers, self._inbox, self._losses
+                    )
                     HostWorker(
-                        tools=self._tools,
-                        client=client,
-                        key=address.key,
-                        software=software,
-                        filers=filers,
-                        inbox=self._inbox,
-                        stopping=self._stopping,
-                        losses=self._losses,
+                        self._tools, client, address.key, endings, self._inbox, self._stopping
                     ).work()
             finally:
                 listener.close()

@@ -14,7 +14,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from core.journal import State
+from core.job import State
 
 
 @dataclass(frozen=True, slots=True)

@@ -110,7 +110,7 @@ def find_slot(root: Path, prefix: str) -> Slot:
         RenderError: the prefix leads out of ``root``.
     """
     path = inside(root, os.path.normpath(prefix) if prefix else "ComfyUI")
-    if path is None or path == root:
+    if path is None or path == root or not _is_text(prefix):
         raise RenderError(
             "Saving image outside the output folder is not allowed",
             why=f"filename_prefix is {prefix!r}",
@@ -119,6 +119,15 @@ def find_slot(root: Path, prefix: str) -> Slot:
     subfolder = path.parent.relative_to(os.path.normpath(root)).as_posix()
     subfolder = "" if subfolder == "." else subfolder
     return Slot(path.parent, subfolder, path.name, _next_number(path.parent, path.name))
+
+
+def _is_text(name: str) -> bool:
+    """Return whether a file can have this name: JSON may hold what UTF-8 cannot."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _next_number(folder: Path, name: str) -> int:

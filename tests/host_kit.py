@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from email.message import Message
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import uvicorn
 import websocket
@@ -165,7 +166,7 @@ class LocalHost:
         """Wait until a job has ended; return its history entry."""
         end = time.monotonic() + 20
         while time.monotonic() < end:
-            entry = self.get(f"/history/{prompt_id}").json.get(prompt_id)
+            entry = self.get(f"/history/{quote(prompt_id)}").json.get(prompt_id)
             if entry:
                 return dict(entry)
             time.sleep(0.01)

@@ -27,7 +27,7 @@ WALLS = {
     "llvmlite": ("quantize",),
     "websocket": ("bridge",),
     "httpx": ("bridge",),
-    "gguf": ("models", "quantize"),
+    "gguf": ("models", "quantize", "host"),
     "starlette": ("host",),
     "uvicorn": ("host",),
     "watchdog": ("core",),

@@ -17,7 +17,8 @@ import pytest
 from PIL import Image
 
 from core import png_text
-from core.journal import Journal, State
+from core.job import State
+from core.journal import Journal
 
 ROOT = Path(__file__).resolve().parents[1]
 DIRECTOR = [sys.executable, str(ROOT / "core" / "director.py")]

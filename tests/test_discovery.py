@@ -4,11 +4,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from fake_host import FakeHost, serving
 
 from bridge import discovery
 from core.host_process import HostProcess
 from core.host_source import EMBEDDED, HostSource
+from tests.fake_host import FakeHost, serving
 
 
 @pytest.fixture

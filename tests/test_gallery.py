@@ -2,10 +2,9 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-from sample_request import REQUEST
-
 from core import gallery
 from core.gallery import Provenance
+from tests.sample_request import REQUEST
 
 
 def test_the_record_has_what_a_picture_is_made_again_with() -> None:

@@ -4,13 +4,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from host_kit import TABLE, folders_below, transcript
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from host.graph import CycleError, Link, cache_keys, link, order
 from host.node_types import object_info
 from host.validation import Verdict, validate
+from tests.host_kit import TABLE, folders_below, transcript
 
 IMAGE = {"class_type": "EmptyImage", "inputs": {"width": 64, "height": 64, "batch_size": 1}}
 

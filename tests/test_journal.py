@@ -8,10 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from sample_request import REQUEST
 
 from bridge.answers import ImageRef
-from core.journal import Journal, JournalError, State, job_id
+from core.job import State, job_id
+from core.journal import Journal, JournalError
+from tests.sample_request import REQUEST
 
 
 @pytest.fixture
@@ -133,14 +134,14 @@ def test_a_committed_step_survives_kill_9(tmp_path: Path) -> None:
         "import sys, time; sys.path[:0] = sys.argv[2:]\n"
         "from pathlib import Path\n"
         "from core.journal import Journal\n"
-        "from sample_request import REQUEST\n"
+        "from tests.sample_request import REQUEST\n"
         "j = Journal(Path(sys.argv[1]), clock=lambda: 1.0)\n"
         "j.add('c', 'f.txt', 'd', [REQUEST]); j.take('h'); print('ok', flush=True)\n"
         "time.sleep(60)\n"
     )
     root = Path(__file__).resolve().parents[1]
     child = subprocess.Popen(
-        [sys.executable, "-c", script, str(tmp_path), str(root), str(root / "tests")],
+        [sys.executable, "-c", script, str(tmp_path), str(root)],
         stdout=subprocess.PIPE,
     )
     assert child.stdout is not None

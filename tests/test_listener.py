@@ -3,11 +3,11 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from fake_host import FakeHost, serving
 
 from bridge import listener
 from bridge.listener import Listener, Reconnected
 from bridge.protocol import Preview, Status
+from tests.fake_host import FakeHost, serving
 
 Eventually = Callable[..., None]
 

@@ -3,7 +3,7 @@ from dataclasses import replace
 
 from rich.console import Console
 
-from core.journal import State
+from core.job import State
 from core.status import Board, Running, Snapshot, render
 
 

@@ -1,0 +1,48 @@
+"""What the parts around a host share: the tools they work with and how patient they are."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from bridge.workflow import Workflow
+from core.filing import Filing
+from core.job import Job
+from core.journal import Journal
+from core.status import Board
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long things may take; times in seconds (configs/vulcan.toml says what they mean)."""
+
+    connect_timeout: float
+    depth: int
+    grace: float
+    silence: float
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """What every stretch of work with a host uses.
+
+    Attributes:
+        journal: where jobs come from and are moved.
+        template: returns a workflow template by name.
+        filing: files what was rendered.
+        board: shown to the user.
+        patience: waiting times.
+        clock: seconds since the epoch, the journal's.
+        on_ended: called after each job that is done or failed, from any thread.
+    """
+
+    journal: Journal
+    template: Callable[[str], Workflow]
+    filing: Filing
+    board: Board
+    patience: Patience
+    clock: Callable[[], float]
+    on_ended: Callable[[Job], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Wake:
+    """Rings the worker from another thread: there is new work, or an end in sight."""
