@@ -13,6 +13,7 @@ their reader sits in front of an editor, not of a log.
 import difflib
 import json
 import re
+import reprlib
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -91,6 +92,8 @@ class Wish(BaseModel):
         if lora in (None, False, "", "none"):
             return ()
         entries = lora if isinstance(lora, list | tuple) else [lora]
+        if not all(isinstance(entry, str | dict | LoraWish) for entry in entries):
+            raise ValueError("expected a name, {name: ..., strength: ...}, a list of them, or none")
         return [{"name": entry} if isinstance(entry, str) else entry for entry in entries]
 
 
@@ -233,7 +236,8 @@ def _reason(key: str, problem: Any) -> str:
     if problem["type"] == "missing":
         return f"{'.'.join(map(str, problem['loc']))} is missing"
     why = problem["msg"].removeprefix("Value error, ")
-    return f"{key}: {why} (got {problem['input']!r})"
+    # Shortened: YAML's aliases can make a small file's value astronomically long.
+    return f"{key}: {why} (got {reprlib.repr(problem['input'])})"
 
 
 def _line_of(text: str, key: str, value: Any) -> int:
@@ -248,5 +252,6 @@ def _line_of(text: str, key: str, value: Any) -> int:
         for number, line in enumerate(text.splitlines(), start=1)
         if pattern and (found := pattern.search(line))
     ]
-    exact = [number for number, rest in given if str(value) in rest]
+    told = reprlib.repr(value).strip("'\"")
+    exact = [number for number, rest in given if told in rest]
     return exact[0] if exact else given[0][0] if given else 0

@@ -92,6 +92,14 @@ def test_errors_name_the_line_and_the_reason(name: str, text: str, line: int, sa
     assert name in str(caught.value)
 
 
+def test_an_alias_bomb_is_refused_in_no_time() -> None:
+    lines = ["a0: &a0 [x, x]", *(f"a{n}: &a{n} [*a{n - 1}, *a{n - 1}]" for n in range(1, 60))]
+    with pytest.raises(PromptError):
+        parse("bomb.yaml", "\n".join([*lines, "prompt: *a59"]))
+    with pytest.raises(PromptError):
+        parse("bomb.yaml", "\n".join([f"steps:\n  {line}" for line in lines]) + "\nprompt: x")
+
+
 def test_text_that_is_not_utf8_names_its_line() -> None:
     with pytest.raises(PromptError) as caught:
         prompt_file.parse("a.txt", b"fine\n\xff\xfe\n")
