@@ -38,9 +38,9 @@ clean:  ## remove what demo and tests made; the environment and your models stay
 	@rm -rf demo .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 $(BIN)/python:
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
-	  echo "Vulcan needs Python 3.11 or newer; \`$(PYTHON)\` is `$(PYTHON) -V 2>&1`." \
-	    "Install one and name it: make demo PYTHON=python3.12"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	  echo "Vulcan needs Python 3.11 or newer, and \`$(PYTHON)\` is not that. Install one" \
+	    "(sudo apt install python3.12 python3.12-venv) and name it: make demo PYTHON=python3.12"; exit 1; }
 	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
 	  echo "Python's venv module is missing: sudo apt install python3-venv"; exit 1; }
 
@@ -66,7 +66,7 @@ $(VENV)/.llama: requirements.txt | $(BIN)/python
 	@touch $@
 
 $(RUN_READY): requirements.txt $(VENV)/.llama
-	@echo "Installing requirements.txt"
+	@echo "Installing requirements.txt (torch alone is several hundred MB)"
 	@$(PIP) install --quiet --requirement requirements.txt
 	@touch $@
 

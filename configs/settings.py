@@ -94,6 +94,7 @@ class HostSettings(_Section):
     use: Annotated[str, AfterValidator(_known_host)]
     candidates: tuple[str, ...]
     connect_timeout: Annotated[float, Field(gt=0, le=60)]
+    comeback: Annotated[float, Field(ge=0)]
     depth: Annotated[int, Field(ge=1, le=64)]
     grace: Annotated[float, Field(ge=0, le=600)]
     silence: Annotated[float, Field(gt=0, le=600)]

@@ -236,7 +236,14 @@ class Director:
 
     def _make_loop(self, ready: Ready, loras: Loras) -> RunLoop:
         host = self._settings.host
-        source = HostSource(host.use, host.candidates, self._process, host.connect_timeout)
+        source = HostSource(
+            use=host.use,
+            candidates=host.candidates,
+            process=self._process,
+            connect_timeout=host.connect_timeout,
+            comeback=host.comeback,
+            clock=time.monotonic,
+        )
         patience = Patience(host.connect_timeout, host.depth, host.grace, host.silence)
         tools = Tools(
             journal=self._journal,

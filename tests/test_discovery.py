@@ -1,5 +1,6 @@
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -77,7 +78,7 @@ class NoProcess(HostProcess):
 
 
 def source(tmp_path: Path, use: str, *candidates: str) -> HostSource:
-    return HostSource(use, candidates, NoProcess(tmp_path, tmp_path), 1.0)
+    return HostSource(use, candidates, NoProcess(tmp_path, tmp_path), 1.0, 0.5, time.monotonic)
 
 
 def test_auto_falls_back_to_the_embedded_host_and_says_why(tmp_path: Path, host: FakeHost) -> None:
@@ -91,6 +92,20 @@ def test_auto_prefers_a_comfyui_that_will_do(tmp_path: Path, host: FakeHost) -> 
     found = source(tmp_path, "auto", host.url).acquire("x.gguf", threading.Event())
     assert found is not None
     assert found.url == host.url
+
+
+def test_auto_waits_for_a_comfyui_it_worked_with_before_it_falls_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("core.host_source.RETRY_AFTER", 0.05)
+    with serving() as served:
+        auto = source(tmp_path, "auto", served.url)
+        auto.acquire("x.gguf", threading.Event())
+    gone = time.monotonic()
+    found = auto.acquire("x.gguf", threading.Event())
+    assert found is not None
+    assert found.key == EMBEDDED
+    assert time.monotonic() - gone >= 0.5
 
 
 def test_embedded_asks_nobody(tmp_path: Path, host: FakeHost) -> None:

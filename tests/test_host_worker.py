@@ -48,7 +48,9 @@ class Bench:
         )
         tools = Tools(self.journal, template, filing, self.board, QUICK, time.time, self.ended.put)
         process = HostProcess(folder, folder)
-        self.loop = RunLoop(tools, HostSource(host.url, (), process, 1.0), "x.gguf")
+        self.loop = RunLoop(
+            tools, HostSource(host.url, (), process, 1.0, 0.0, time.monotonic), "x.gguf"
+        )
         self._thread = threading.Thread(target=self.loop.run)
 
     def add(self, count: int, claim: str = "c") -> None:
