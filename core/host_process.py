@@ -8,6 +8,7 @@ director. What the host does is not known here; it is spoken to by URL like any 
 import json
 import logging
 import selectors
+import shutil
 import subprocess
 import sys
 import threading
@@ -61,6 +62,15 @@ class HostProcess:
         """End the child: by closing its standard input, by force if that does not do."""
         with self._lock:
             self._reap()
+
+    def discard(self, folder: str) -> None:
+        """Delete what the host saved for a job whose pictures are filed, or given up."""
+        shutil.rmtree(self._scratch / "output" / folder, ignore_errors=True)
+
+    def saved(self, folder: str) -> list[str]:
+        """Return the names of what lies in one of the host's output folders."""
+        place = self._scratch / "output" / folder
+        return [entry.name for entry in place.iterdir()] if place.is_dir() else []
 
     def _start(self) -> None:
         self._scratch.mkdir(parents=True, exist_ok=True)

@@ -114,7 +114,7 @@ def prepare(settings: Settings, report: Report, note: NoteChild) -> tuple[Ready,
     report("checking the pair", 0.0)
     loras = Loras(models / Folder.LORAS, header, settings, cache)
     ready = Ready(
-        unet=unet.name,
+        unet=_listed_name(unet, models / Folder.UNET),
         unet_path=unet,
         unet_sha256=store.cached_sha256(unet, cache),
         text_encoders=_text_encoders(settings),
@@ -154,6 +154,11 @@ def _unet(settings: Settings, report: Report, note: NoteChild) -> Path:
     logger.info("quantising %s to %s", source, target)
     _quantise(source, target, settings.model.file_type, report, note)
     return target
+
+
+def _listed_name(path: Path, folder: Path) -> str:
+    """Return a file's name as hosts list it: with its sub-folders below the models folder."""
+    return path.relative_to(folder).as_posix() if path.is_relative_to(folder) else path.name
 
 
 def target_name(source: Path, file_type: str) -> str:

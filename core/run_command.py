@@ -21,7 +21,7 @@ from configs import settings as configs
 from configs.settings import WORKFLOWS, Settings
 from core import display
 from core.drop_folder import Claim, DropFolder, file_system
-from core.filing import Filing
+from core.filing import OUR_PREFIX, Filing
 from core.host_process import HostProcess
 from core.host_source import HostSource
 from core.intake import Intake
@@ -189,6 +189,7 @@ class Director:
         for claim in self._folder.left_over():
             self._enter(claim)
         self._settle()
+        self._tidy_host()
         for claim in self._folder.claims(until_empty=self._once):
             self._enter(claim)
         if self._once and not self._over.is_set():
@@ -210,7 +211,14 @@ class Director:
                 return
             self._over.wait(0.1)
 
+    def _tidy_host(self) -> None:
+        """Delete the embedded host's copies of pictures that an earlier run filed."""
+        saved = set(self._process.saved(OUR_PREFIX))  # before asking, as jobs go on meanwhile
+        for job in saved - {job.id for job in self._journal.on_host()}:
+            self._process.discard(f"{OUR_PREFIX}/{job}")
+
     def _on_ended(self, job: Job) -> None:
+        self._process.discard(f"{OUR_PREFIX}/{job.id}")
         if job.state is State.DONE:
             took = f", {job.seconds:.1f} s" if job.seconds else ""
             logger.info("made %s%s", job.paths[0].name, took)

@@ -195,6 +195,7 @@ def test_kill_9_in_the_middle_of_ten_jobs_loses_none_and_makes_none_twice(
     ]
     assert seeds == list(range(100, 110))
     assert not list(site.outbox.glob("*.part"))
+    assert not list((site.state / "host" / "output" / "vulcan").iterdir()), "copies are left"
     assert [path.name for path in (site.inbox / "done").iterdir()] == ["ten.yaml"]
 
 
