@@ -29,7 +29,8 @@ from host.interrupt import Interrupt
 from host.job_queue import JobQueue
 from host.lifeline import die_with
 from host.nodes import TABLE
-from host.server import Parts, application
+from host.parts import Parts
+from host.server import application
 from host.surroundings import Surroundings
 from host.worker import Worker
 

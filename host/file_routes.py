@@ -102,7 +102,11 @@ class FileRoutes:
             if root is None or place is None or subfolder.startswith("/"):
                 return Response(status_code=400)
             overwrite = fields.get("overwrite") in ("true", "1")
-            name = await run_in_threadpool(store, place, await upload.read(), overwrite=overwrite)
+            content = await upload.read()
+        try:
+            name = await run_in_threadpool(store, place, content, overwrite=overwrite)
+        except OSError:  # a name that no file can have, or a full disk
+            return Response(status_code=400)
         return JsonResponse({"name": name, "subfolder": subfolder, "type": kind})
 
     async def model_kinds(self, request: Request) -> Response:
@@ -154,9 +158,17 @@ def find(folders: Folders, request: Request) -> Path:
     if folder is None:
         raise RefusedError(403)
     path = inside(folder, Path(name).name)
-    if path is None or not path.is_file():
+    if path is None or not _is_file(path):
         raise RefusedError(404)
     return path
+
+
+def _is_file(path: Path) -> bool:
+    """Return whether there is such a file; a name too long for any file is no error here."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
 
 
 def _annotated(name: str) -> tuple[str, str | None]:

@@ -76,8 +76,8 @@ class JobQueue:
         with self._changed:
             return next(self._numbers)
 
-    def put(self, job: Job) -> None:
-        """Queue a job.
+    def put(self, job: Job, announce: Callable[[int], None] = lambda remaining: None) -> None:
+        """Queue a job; ``announce`` is told the new length before the job can start.
 
         Raises:
             DuplicateJobError: a job with its prompt_id is pending or running.
@@ -86,6 +86,7 @@ class JobQueue:
             if job.prompt_id in self._live_ids():
                 raise DuplicateJobError(job.prompt_id)
             heapq.heappush(self._pending, (job.number, next(self._arrivals), job))
+            announce(len(self._pending) + (self._running is not None))
             self._changed.notify()
 
     def take(self, begin: Callable[[str], None]) -> Job | Wishes:

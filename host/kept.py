@@ -16,11 +16,13 @@ class Kept(Generic[Key, Value]):
 
     def get(self, key: Key, load: Callable[[], Value]) -> Value:
         """Return the model under this key, loading it if it is not kept."""
-        value = self._kept.pop(key) if key in self._kept else load()
-        self._kept[key] = value  # newest last
-        while len(self._kept) > self._limit:
+        if key in self._kept:
+            self._kept[key] = self._kept.pop(key)  # newest last
+            return self._kept[key]
+        while len(self._kept) >= self._limit:  # before loading: there may be no room for both
             self._kept.pop(next(iter(self._kept)))
-        return value
+        self._kept[key] = load()
+        return self._kept[key]
 
     def newest(self) -> tuple[Key, Value] | None:
         """Return the model that was used last, with its key."""

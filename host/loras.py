@@ -146,7 +146,7 @@ class Adapters:
     def _add(self, module: str, name: str, delta: Delta) -> None:
         rank = delta.down.shape[0]
         # alpha == rank: the file's own scale is already in `up`.
-        config = LoraConfig(r=rank, lora_alpha=rank, init_lora_weights=False)
+        config = LoraConfig(r=rank, lora_alpha=rank, init_lora_weights=False, inference_mode=True)
         layer = self._layers.get(module)
         if layer is None:
             base = self.unet.transformer.get_submodule(module)

@@ -6,10 +6,8 @@ answer here is 400 and says what is wrong.
 """
 
 import asyncio
-import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from typing import Any
 
 from starlette.applications import Starlette
@@ -20,37 +18,21 @@ from starlette.routing import BaseRoute, Route, WebSocketRoute
 from starlette.types import ASGIApp
 
 from host import problems
-from host.errors import DuplicateJobError
 from host.file_routes import FileRoutes
-from host.folders import Folders
 from host.gate import Gate
-from host.hub import FEATURES, MAX_UPLOAD, Hub
-from host.interrupt import Interrupt
-from host.job_queue import Job, JobQueue
+from host.hub import FEATURES, MAX_UPLOAD
 from host.json_body import BadJsonError, JsonResponse, parse
 from host.messages import status
-from host.node_types import NodeTable, object_info
+from host.node_types import object_info
+from host.parts import Parts
 from host.socket_route import SocketRoute
-from host.system_stats import DeviceFacts, describe
-from host.validation import validate
+from host.submission import submit
+from host.system_stats import describe
 
 Handler = Callable[[Request], Awaitable[Response]]
 
 _HOME = """<!doctype html><title>Vulcan embedded host</title>
 <p>This is Vulcan's embedded host. It speaks ComfyUI's API and has no pages.</p>"""
-
-
-@dataclass(frozen=True, slots=True)
-class Parts:
-    """What the routes act on."""
-
-    queue: JobQueue
-    hub: Hub
-    interrupt: Interrupt
-    folders: Folders
-    table: NodeTable
-    devices: Callable[[], list[DeviceFacts]]
-    current_node: Callable[[], str | None]
 
 
 def application(parts: Parts) -> ASGIApp:
@@ -134,48 +116,11 @@ class Routes:
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
 
-    # --- submitting ---
-
     async def submit(self, request: Request) -> Response:
         """Check a graph and queue it."""
         body = parse(await request.body())
-        if not isinstance(body, dict) or "prompt" not in body:
-            return _refusal(problems.no_prompt(), {})
-        targets = body.get("partial_execution_targets")
-        parts = self._parts
-        verdict = await run_in_threadpool(
-            validate,
-            body["prompt"],
-            parts.table,
-            parts.folders,
-            targets if isinstance(targets, list) else None,
-        )
-        if verdict.error is not None:
-            return _refusal(verdict.error, verdict.node_errors)
-        job = Job(
-            self._number(body),
-            str(body["prompt_id"]) if "prompt_id" in body else str(uuid.uuid4()),
-            verdict.graph,
-            _extra_data(body),
-            verdict.outputs,
-            _client_id(body),
-        )
-        try:
-            parts.queue.put(job)
-        except DuplicateJobError as error:
-            return _refusal(problems.problem("duplicate_prompt_id", str(error)), {})
-        parts.hub.send(status(parts.queue.remaining), None)
-        answer = {"prompt_id": job.prompt_id, "number": job.number}
-        return JsonResponse({**answer, "node_errors": dict(verdict.node_errors)})
-
-    def _number(self, body: Mapping[str, Any]) -> float:
-        if "number" in body:
-            try:
-                return float(body["number"])
-            except (TypeError, ValueError, OverflowError):
-                raise BadJsonError("number is not a number") from None
-        number = self._parts.queue.next_number()
-        return -number if body.get("front") else number
+        status, answer = await run_in_threadpool(submit, self._parts, body)
+        return JsonResponse(answer, status_code=status)
 
     # --- queue, history, interrupt ---
 
@@ -276,23 +221,6 @@ class Routes:
         """List the frontend's extensions: there is no frontend."""
         del request
         return JsonResponse([])
-
-
-def _refusal(error: Mapping[str, Any], node_errors: Mapping[str, Any]) -> Response:
-    return JsonResponse({"error": error, "node_errors": node_errors}, status_code=400)
-
-
-def _extra_data(body: Mapping[str, Any]) -> dict[str, Any]:
-    extra = body.get("extra_data")
-    data = dict(extra) if isinstance(extra, dict) else {}
-    if "client_id" in body:
-        data["client_id"] = body["client_id"]
-    return data
-
-
-def _client_id(body: Mapping[str, Any]) -> str | None:
-    client_id = body.get("client_id")
-    return client_id if isinstance(client_id, str) else None
 
 
 def _object(body: Any) -> dict[str, Any]:

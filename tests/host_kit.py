@@ -34,7 +34,7 @@ from host.job_queue import JobQueue, Wishes
 from host.messages import ImageFormat
 from host.node_inputs import integer, number, wire
 from host.node_types import Context, Input, NodeTable, NodeType, Picture, Result
-from host.server import Parts
+from host.parts import Parts
 from host.surroundings import Surroundings
 from host.worker import Worker
 

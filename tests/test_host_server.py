@@ -31,7 +31,7 @@ def saved(color: int = 1, prefix: str = "lab") -> dict[str, Any]:
 
 def slow(seconds: float, steps: int, nonce: int = 0) -> dict[str, Any]:
     inputs = {"image": ["1", 0], "seconds": seconds, "steps": steps, "preview": False}
-    graph = saved()
+    graph = saved(time.time_ns() & 0xFFFFFF)  # never from the cache
     graph["2"] = {"class_type": "LabSlow", "inputs": {**inputs, "nonce": nonce or time.time_ns()}}
     graph["9"]["inputs"]["images"] = ["2", 0]
     return graph
@@ -133,6 +133,7 @@ def test_view_does_not_follow_a_name_out_of_its_folder(host: LocalHost) -> None:
         f"filename=secret.png&subfolder={secret.parent}",
         "filename=secret.png&subfolder=sub%2F..%2F..",
         "filename=secret.png%00&subfolder=..",
+        f"filename={'x' * 5000}",
     ):
         assert host.get(f"/view?{query}").status in (400, 403, 404)
 
@@ -174,7 +175,12 @@ def test_uploads_are_stored_once_and_never_outside(host: LocalHost) -> None:
     assert upload(host, "a.png", b"x", subfolder="ss/tt").json["subfolder"] == "ss/tt"
     assert (root / "ss/tt/a.png").read_bytes() == b"x"
     assert upload(host, "a.png", b"x", path="/api/upload/image", type="temp").json["type"] == "temp"
-    for bad in ({"subfolder": "../.."}, {"subfolder": "/tmp"}, {"type": "zzz"}):
+    for bad in (
+        {"subfolder": "../.."},
+        {"subfolder": "/tmp"},
+        {"type": "zzz"},
+        {"subfolder": "s" * 300},
+    ):
         assert upload(host, "a.png", b"x", **bad).status == 400
     assert upload(host, "../../a.png", b"x").status == 400
     assert upload(host, "", b"x").status == 400
@@ -184,8 +190,9 @@ def test_uploads_are_stored_once_and_never_outside(host: LocalHost) -> None:
 def test_a_body_over_the_limit_is_413_before_it_is_read(host: LocalHost) -> None:
     port = int(host.url.rsplit(":", 1)[1])
     with socket.create_connection(("127.0.0.1", port), timeout=10) as raw:
-        head = f"POST /prompt HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {MAX_UPLOAD + 1}\r\n\r\n"
-        raw.sendall(head.encode())
+        size = MAX_UPLOAD + 1
+        head = f"POST /prompt HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {size}"
+        raw.sendall(f"{head}\r\n\r\n".encode())
         answer = raw.makefile("rb").read(400).decode()
     assert "413" in answer.splitlines()[0]
     assert f"Maximum request body size {MAX_UPLOAD} exceeded." in answer
@@ -483,9 +490,9 @@ def test_an_interrupt_is_seen_within_a_step(host: LocalHost) -> None:
         me.until("progress")
         host.post("/interrupt", {"prompt_id": prompt_id})
         data = me.until("execution_interrupted")["data"]
-        assert time.monotonic() - start < 1.0
+        assert time.monotonic() - start < 3.0
     assert data["node_type"] == "LabSlow"
-    assert data["executed"] in ([], ["1"])  # node 1 may come from the cache
+    assert data["executed"] == ["1"]
 
 
 def test_who_reconnects_in_the_middle_is_told_the_node_and_gets_the_rest(host: LocalHost) -> None:
