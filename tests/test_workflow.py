@@ -10,22 +10,9 @@ from bridge.errors import WorkflowError
 from bridge.request import LoraChoice, Request
 from bridge.workflow import Workflow
 from configs.settings import WORKFLOWS
+from tests import sample_request
 
-REQUEST = Request(
-    prompt="a fox",
-    negative="",
-    width=64,
-    height=32,
-    steps=4,
-    guidance=2.5,
-    cfg=1.0,
-    seed=7,
-    loras=(),
-    workflow="txt2img",
-    unet="u.gguf",
-    text_encoders=("c.safetensors", "t.safetensors"),
-    vae="v.safetensors",
-)
+REQUEST = replace(sample_request.REQUEST, height=32, steps=4, guidance=2.5, seed=7, unet="u.gguf")
 
 
 def template() -> Workflow:
