@@ -1,6 +1,7 @@
 """The house's structure: who may import whom, and what no module may be called."""
 
 import ast
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -95,6 +96,14 @@ def test_every_module_is_one_noun_and_says_which(path: Path) -> None:
     assert text.count("\n") <= LONGEST, f"{path} has grown past {LONGEST} lines"
     if path.name != "__init__.py":
         assert ast.get_docstring(ast.parse(text)), f"{path} has no docstring"
+
+
+def test_the_architecture_page_names_every_module() -> None:
+    page = (ROOT / "docs" / "ARCHITECTURE.md").read_text(encoding="utf-8")
+    tree = set(re.findall(r"\w+", page.split("## Tree")[1].split("## Words")[0]))
+    missing = {path.stem for path in modules() if path.stem not in ("__init__", "clip", "t5")}
+    missing -= tree | {"clip_tokenizer", "t5_tokenizer"}  # "the two tokenizers"
+    assert not missing
 
 
 def test_only_entry_points_read_the_environment() -> None:
