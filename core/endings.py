@@ -17,6 +17,7 @@ from bridge.answers import Outcome, Verdict
 from bridge.client import HostClient
 from bridge.errors import BridgeError, HostError, HostRefused
 from core.job import Job
+from core.journal import JournalError
 from core.tools import Tools, Wake
 
 logger = logging.getLogger(__name__)
@@ -104,7 +105,7 @@ class Endings:
         with self.boundary(job):
             try:
                 filed = self._tools.filing.file(job, self._client, self._software)
-            except (HostError, OSError) as error:
+            except (HostError, JournalError, OSError) as error:
                 logger.warning("job %s: not filed yet: %s", job.id, error)
                 self._inbox.put(Unfiled(job.id))
                 return

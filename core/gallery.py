@@ -75,4 +75,8 @@ def save(paths: Sequence[Path], pictures: Sequence[bytes]) -> None:
         OSError: disk full, no permission.
     """
     for path, picture in zip(paths, pictures, strict=True):
-        store.atomic_write(path, picture)
+        try:
+            store.atomic_write(path, picture)
+        except OSError as error:
+            error.filename = error.filename or str(path)  # a full disk does not name the file
+            raise

@@ -21,7 +21,8 @@ import json
 import os
 import sqlite3
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -86,7 +87,8 @@ class Journal:
         self._clock = clock
         self._lock = threading.RLock()
         self._guard = _lock_out_others(folder / "director.lock")
-        self._db = _connect(folder / "journal.sqlite")
+        self._path = folder / "journal.sqlite"
+        self._db = _connect(self._path)
 
     def close(self) -> None:
         """Close the file and let another director in."""
@@ -97,7 +99,7 @@ class Journal:
     def add(self, claim: str, file: str, day: str, requests: Sequence[Request]) -> None:
         """Enter a claim and its jobs in one transaction; a known claim is left as it is."""
         now = self._clock()
-        with self._lock, self._db:
+        with self._changing():
             if not self._enter_claim(claim, file, day):
                 return
             self._db.executemany(
@@ -124,7 +126,7 @@ class Journal:
     def take(self, host: str) -> Job | None:
         """Move the oldest queued job to ``sent`` for this host, before it is posted."""
         now = self._clock()
-        with self._lock, self._db:
+        with self._changing():
             row = self._db.execute(
                 "UPDATE jobs SET state = 'sent', host = ?, attempts = attempts + 1,"
                 " moved = ?, sent = ?, started = NULL WHERE seq ="
@@ -164,7 +166,7 @@ class Journal:
         columns = {"state": to, "moved": self._clock(), **values}
         names = ", ".join(f"{name} = ?" for name in columns)
         held = ", ".join("?" * len(states))
-        with self._lock, self._db:
+        with self._changing():
             changed = self._db.execute(
                 f"UPDATE jobs SET {names} WHERE id = ? AND state IN ({held})",  # noqa: S608 - names are ours
                 (*columns.values(), job, *states),
@@ -173,7 +175,7 @@ class Journal:
 
     def settle(self, claim: str) -> None:
         """Note that a claimed file was moved to where it stays."""
-        with self._lock, self._db:
+        with self._changing():
             self._db.execute("UPDATE claims SET settled = 1 WHERE name = ?", (claim,))
 
     def knows(self, claim: str) -> bool:
@@ -214,6 +216,15 @@ class Journal:
     def _read(self, query: str, *values: Any) -> list[sqlite3.Row]:
         with self._lock:
             return self._db.execute(query, values).fetchall()
+
+    @contextmanager
+    def _changing(self) -> Iterator[None]:
+        """One transaction; what SQLite cannot write is an error that says where."""
+        try:
+            with self._lock, self._db:
+                yield
+        except sqlite3.OperationalError as error:
+            raise _unwritable(self._path, error) from error
 
 
 def _job(row: sqlite3.Row) -> Job:
@@ -265,8 +276,17 @@ def _connect(path: Path) -> sqlite3.Connection:
             db.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
         elif version != SCHEMA_VERSION:
             raise JournalError(f"{path} was written by another version of Vulcan ({version})")
+    except sqlite3.OperationalError as error:
+        raise _unwritable(path, error) from error
     except sqlite3.DatabaseError as error:
         raise JournalError(
             f"{path} cannot be used ({error}); move it away to start anew"
         ) from error
     return db
+
+
+def _unwritable(path: Path, error: sqlite3.OperationalError) -> JournalError:
+    return JournalError(
+        f"{path} cannot be written ({error}); make room or mend its folder, then start again: "
+        "nothing is lost"
+    )

@@ -129,6 +129,20 @@ def test_a_file_that_is_no_journal_is_left_alone(tmp_path: Path) -> None:
     assert (tmp_path / "journal.sqlite").read_bytes().startswith(b"something else")
 
 
+def test_a_disk_that_is_full_is_an_error_that_says_so_and_loses_nothing(
+    journal: Journal,
+) -> None:
+    add(journal, count=1)
+    (pages,) = journal._db.execute("PRAGMA page_count").fetchone()
+    journal._db.execute(f"PRAGMA max_page_count = {pages}")
+    with pytest.raises(JournalError, match="cannot be written"):
+        add(journal, "c2", count=500)
+    journal._db.execute("PRAGMA max_page_count = 100000")
+    assert len(journal.all()) == 1
+    add(journal, "c2", count=500)
+    assert len(journal.all()) == 501
+
+
 def test_a_committed_step_survives_kill_9(tmp_path: Path) -> None:
     script = (
         "import sys, time; sys.path[:0] = sys.argv[2:]\n"
