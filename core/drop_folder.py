@@ -105,6 +105,11 @@ class DropFolder:
         folder = self.inbox / CLAIMED
         return [_claim(entry) for entry in sorted(folder.iterdir()) if entry.is_file()]
 
+    def claimed(self, name: str) -> Claim | None:
+        """Return a claim by name; ``None`` when its file is no longer there."""
+        path = self.inbox / CLAIMED / name
+        return _claim(path) if path.is_file() else None
+
     def claims(self, until_empty: bool = False) -> Iterator[Claim]:
         """Yield prompt files as they become ready.
 

@@ -102,7 +102,7 @@ class HostWorker:
                 break
             with self._endings.boundary(job):
                 self._post(job)
-        self._board.update(counts=self._journal.counts())
+            self._board.update(counts=self._journal.counts())
 
     def _post(self, job: Job) -> None:
         template = self._tools.template(job.request.workflow)

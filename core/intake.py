@@ -4,6 +4,7 @@ Bad files end here, with a readable reason beside them; one of them never stops 
 """
 
 import logging
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -46,6 +47,7 @@ class Intake:
         self._folder, self._journal = folder, journal
         self._ready, self._usual, self._find_lora = ready, usual, find_lora
         self._workflows, self._today = workflows, today
+        self._settling = threading.Lock()
 
     def enter(self, claim: Claim) -> bool:
         """Enter a claim's jobs; repeating it after a crash changes nothing.
@@ -73,13 +75,18 @@ class Intake:
         logger.info("%s: %d image%s", claim.file, len(requests), "s"[: len(requests) != 1])
         return True
 
-    def settle(self) -> None:
-        """Move the files whose jobs have all ended to ``done/`` or ``failed/``."""
-        waiting = {claim.name: claim for claim in self._folder.left_over()}
+    def settle_all(self) -> None:
+        """Move the files whose jobs all ended in an earlier run."""
         for name in self._journal.finished_claims():
-            jobs = self._journal.of_claim(name)
-            if name in waiting:
-                self._folder.finish(waiting[name], _complaint(jobs))
+            self.settle(name)
+
+    def settle(self, name: str) -> None:
+        """Move a claim's file to ``done/`` or ``failed/`` if its jobs have all ended."""
+        if not self._journal.is_finished(name):
+            return
+        with self._settling:  # two jobs of one file may end at the same time
+            if claim := self._folder.claimed(name):
+                self._folder.finish(claim, _complaint(self._journal.of_claim(name)))
             self._journal.settle(name)
 
     def _refuse(self, claim: Claim, why: str) -> None:

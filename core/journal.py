@@ -207,6 +207,15 @@ class Journal:
         )
         return [row["name"] for row in rows]
 
+    def is_finished(self, claim: str) -> bool:
+        """Tell whether every job of a claim has ended."""
+        still_open = self._read(
+            "SELECT 1 FROM jobs WHERE claim = ?"
+            " AND state IN ('queued', 'sent', 'running', 'rendered') LIMIT 1",
+            claim,
+        )
+        return not still_open
+
     def counts(self) -> dict[State, int]:
         """Return how many jobs are in each state."""
         rows = self._read("SELECT state, count(*) AS n FROM jobs GROUP BY state")

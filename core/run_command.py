@@ -105,7 +105,6 @@ class Director:
         self._settings, self._board = settings, board
         self._journal, self._folder, self._once = journal, folder, once
         self._process = HostProcess(settings.folders.models, settings.state / "host")
-        self._settling = threading.Lock()
         self._over = threading.Event()
         self._trouble: Future[None] = Future()
         self._interrupted = False
@@ -188,7 +187,7 @@ class Director:
         assert self._intake is not None  # noqa: S101 - made before this thread
         for claim in self._folder.left_over():
             self._enter(claim)
-        self._settle()
+        self._intake.settle_all()
         self._tidy_host()
         for claim in self._folder.claims(until_empty=self._once):
             self._enter(claim)
@@ -224,12 +223,8 @@ class Director:
             logger.info("made %s%s", job.paths[0].name, took)
         else:
             self._failed_jobs += 1
-        self._settle()
-
-    def _settle(self) -> None:
-        with self._settling:
-            if self._intake:
-                self._intake.settle()
+        assert self._intake is not None  # noqa: S101 - made before any job
+        self._intake.settle(job.claim)
 
     def _make_intake(self, ready: Ready, loras: Loras) -> Intake:
         return Intake(

@@ -1,0 +1,114 @@
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from configs.settings import WORKFLOWS
+from core.drop_folder import Claim, DropFolder
+from core.intake import Intake
+from core.job import State
+from core.journal import Journal
+from core.resolve import Native, Ready, UsableLora, Usual
+from models.errors import ModelError
+
+READY = Ready("u", Path("u"), "aa", ("c", "t"), "v", None, Native(64, 64, 2))
+USUAL = Usual("txt2img", 0, 0, 0, 3.5, 1.0, 2.0)
+
+
+def no_lora(name: str) -> UsableLora:
+    raise ModelError(f"there is no {name}")
+
+
+class Site:
+    """A drop folder and a journal, and the intake between them."""
+
+    def __init__(self, root: Path) -> None:
+        self.folder = DropFolder(root / "inbox", time.monotonic, time.time_ns)
+        self.journal = Journal(root / "state", time.time)
+        self.intake = Intake(
+            self.folder, self.journal, READY, USUAL, no_lora, WORKFLOWS, lambda: "2026-01-02"
+        )
+
+    def drop(self, name: str, text: str) -> Claim:
+        (self.folder.inbox / name).write_text(text)
+        (claim,) = self.folder.claims(until_empty=True)
+        return claim
+
+    def end(self, *states: State) -> None:
+        for state in states:
+            job = self.journal.take("h")
+            assert job is not None
+            if state is State.DONE:
+                self.journal.rendered(job.id, [])
+                self.journal.done(job.id)
+            else:
+                self.journal.failed(job.id, "boom")
+
+    def names(self, folder: str) -> list[str]:
+        return sorted(path.name for path in (self.folder.inbox / folder).iterdir())
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Site]:
+    site = Site(tmp_path)
+    yield site
+    site.folder.close()
+    site.journal.close()
+
+
+def test_a_claim_entered_twice_is_entered_once_with_the_same_seeds(site: Site) -> None:
+    claim = site.drop("a.txt", "one\ntwo\n")
+    assert site.intake.enter(claim)
+    before = site.journal.all()
+    assert site.intake.enter(claim)
+    assert site.journal.all() == before
+    assert len({job.request.seed for job in before}) == 2
+    assert all(job.request.seed < 2**53 for job in before)
+
+
+def test_a_file_is_done_when_its_last_job_is(site: Site) -> None:
+    claim = site.drop("a.txt", "one\ntwo\n")
+    site.intake.enter(claim)
+    site.end(State.DONE)
+    site.intake.settle(claim.name)
+    assert site.names("done") == []
+    site.end(State.DONE)
+    site.intake.settle(claim.name)
+    assert site.names("done") == ["a.txt"]
+
+
+def test_a_file_with_a_failed_job_is_failed_and_says_which(site: Site) -> None:
+    claim = site.drop("a.txt", "one\ntwo\n")
+    site.intake.enter(claim)
+    site.end(State.DONE, State.FAILED)
+    site.intake.settle(claim.name)
+    assert site.names("failed") == ["a.txt", "a.txt.error.md"]
+    text = (site.folder.inbox / "failed" / "a.txt.error.md").read_text()
+    assert "1 of 2 images" in text
+    assert "image 2, 'two': boom" in text
+
+
+def test_what_ended_before_a_crash_is_settled_after_it(site: Site) -> None:
+    site.intake.enter(site.drop("a.txt", "one\n"))
+    site.end(State.DONE)
+    site.intake.settle_all()
+    assert site.names("done") == ["a.txt"]
+    site.intake.settle_all()
+    assert site.names("done") == ["a.txt"]
+
+
+def test_a_claimed_file_that_somebody_removed_stops_nothing(site: Site) -> None:
+    claim = site.drop("a.txt", "one\n")
+    site.intake.enter(claim)
+    claim.path.unlink()
+    site.end(State.DONE)
+    site.intake.settle_all()
+    assert site.journal.finished_claims() == []
+
+
+def test_a_lora_that_does_not_fit_fails_the_file_before_any_job(site: Site) -> None:
+    claim = site.drop("a.yaml", "prompt: x\nlora: nobody\n")
+    assert not site.intake.enter(claim)
+    assert site.journal.all() == []
+    assert "there is no nobody" in (site.folder.inbox / "failed" / "a.yaml.error.md").read_text()
