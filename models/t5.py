@@ -79,7 +79,7 @@ def is_t5(names: Iterable[str]) -> bool:
 
 def tensor_shapes(shape: T5Shape) -> dict[str, tuple[int, ...]]:
     """llama.cpp's name to row-major shape of every tensor, in the model's order."""
-    sizes = _sizes_by_name(shape)
+    sizes = source_shapes(shape)
     return {ours: sizes[theirs] for theirs, ours in gguf_names(shape).items()}
 
 
@@ -103,7 +103,8 @@ def _names(shape: T5Shape) -> Iterator[tuple[str, str]]:
     yield "encoder.final_layer_norm.weight", "enc.output_norm.weight"
 
 
-def _sizes_by_name(shape: T5Shape) -> dict[str, tuple[int, ...]]:
+def source_shapes(shape: T5Shape) -> dict[str, tuple[int, ...]]:
+    """Hugging Face's name to row-major shape of every tensor, in the model's order."""
     parts = {
         "q": (shape.inner, shape.width),
         "k": (shape.inner, shape.width),
@@ -129,7 +130,7 @@ def find(shapes: Mapping[str, tuple[int, ...]]) -> Encoder:
         own[EMBEDDING] = own.pop(_EMBEDDING_AGAIN)
     named = {name: shapes[source] for name, source in own.items()}
     shape = _shape(named)
-    names, wanted = gguf_names(shape), _sizes_by_name(shape)
+    names, wanted = gguf_names(shape), source_shapes(shape)
     wrong = [f"{name} of shape {size}" for name, size in wanted.items() if named.get(name) != size]
     if wrong:
         raise _refusal("the T5 encoder is not complete", "missing or misfit:", wrong)
