@@ -4,7 +4,9 @@ A chunk is whole rows of one part of a tensor, about a million weights, so that 
 the number of workers and not on the model. Chunks are independent: each knows its bytes in the
 source's file and in the target.
 
-    pread -> float32 (scaled, rounded as the recipe says) -> check -> kernel -> pwrite
+    pread -> kernel (from the source's own bytes; it finds NaN and infinity) -> pwrite
+
+Only scaled weights (FP8) and those that are stored as they are become float32 here.
 """
 
 import os
@@ -20,6 +22,7 @@ from models.tensor_types import TensorType, byte_size
 from quantize import decode
 from quantize.errors import Problem, QuantizeError
 from quantize.kernel import Bytes, Kernel, Rows
+from quantize.kernels.bad_weight import BadWeightError
 from quantize.plan import ConversionPlan, TensorPlan
 from quantize.source import Part
 
@@ -91,6 +94,12 @@ class Scratch:
         self.flags = np.empty(weights, np.bool_)
         self.packed = np.empty(4 * weights, np.uint8)
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all buffers."""
+        own = (self.raw, self.floats, self.halves, self.flags, self.packed)
+        return sum(buffer.nbytes for buffer in own)
+
 
 class ChunkReader:
     """Reads chunks from the open files of a source. Safe to call from several threads.
@@ -122,21 +131,26 @@ class ChunkReader:
         return raw
 
     def rows(self, chunk: Chunk, raw: Bytes, scratch: Scratch) -> Rows:
-        """The chunk's weights as the kernel gets them, all finite.
+        """The chunk's weights as they are packed, all finite.
 
         Raises:
             QuantizeError: one is not.
         """
-        part, count = chunk.part, chunk.weights
-        weights, flags = scratch.floats[:count], scratch.flags[:count]
-        decode.decode(raw, part.info.dtype, weights)
-        if part.scale != 1:
-            np.multiply(weights, np.float32(part.scale), out=weights)
+        count = chunk.weights
+        weights, flags = self.scaled(chunk, raw, scratch), scratch.flags[:count]
         self._check(chunk, weights, flags, "infinity")
         if chunk.rounded:
             decode.round_to_half(weights, scratch.halves[:count])
             self._check(chunk, weights, flags, "a weight beyond F16's range")
         return weights.reshape(chunk.shape)
+
+    def scaled(self, chunk: Chunk, raw: Bytes, scratch: Scratch) -> decode.Floats:
+        """The chunk's weights as float32, times their scale; whatever they are."""
+        weights = scratch.floats[: chunk.weights]
+        decode.decode(raw, chunk.part.info.dtype, weights)
+        if chunk.part.scale != 1:
+            np.multiply(weights, np.float32(chunk.part.scale), out=weights)
+        return weights
 
     def bad_weight(self, chunk: Chunk, index: int, what: str) -> QuantizeError:
         """The error about the chunk's weight number `index`, with its place in the source."""
@@ -186,18 +200,21 @@ class ChunkConverter:
             OSError: a disk failed.
         """
         raw = self._reader.raw(chunk, scratch)
-        rows = self._reader.rows(chunk, raw, scratch)
-        packed = raw if chunk.unchanged else self._pack(chunk, rows, scratch)
+        if chunk.unchanged:
+            self._reader.rows(chunk, raw, scratch)  # only to be looked at
+        packed = raw if chunk.unchanged else self._pack(chunk, raw, scratch)
         _write(self._target_fd, chunk.target_span[0], packed.data)
 
-    def _pack(self, chunk: Chunk, rows: Rows, scratch: Scratch) -> Bytes:
-        packed = scratch.packed[: chunk.target_span[1]]
+    def _pack(self, chunk: Chunk, raw: Bytes, scratch: Scratch) -> Bytes:
+        packed, dtype = scratch.packed[: chunk.target_span[1]], chunk.part.info.dtype
+        if chunk.part.scale != 1:
+            raw, dtype = self._reader.scaled(chunk, raw, scratch).view(np.uint8), "F32"
+        source = "F32 as F16" if chunk.rounded else dtype
         try:
-            self._kernels[chunk.tensor.type].quantise(rows, packed)
-        except OverflowError as error:
-            largest = int(np.abs(rows).argmax())
-            what = f"holds {rows.flat[largest]:g}, too large for {chunk.tensor.type.name},"
-            raise self._reader.bad_weight(chunk, largest, what) from error
+            self._kernels[chunk.tensor.type].pack(raw, source, *chunk.shape, packed)
+        except BadWeightError as error:
+            what = f"holds {error.what}"
+            raise self._reader.bad_weight(chunk, error.index, what) from error
         return packed
 
 

@@ -24,7 +24,7 @@ from models.tensor_types import BLOCKS, FileType, TensorType
 from quantize import convert, row_chunk
 from quantize.convert import ConversionPlan, Progress
 from quantize.errors import Problem, QuantizeError
-from quantize.kernel import Bytes, Rows
+from quantize.kernel import Bytes
 from tests import model_files
 from tests.model_files import TINY, Array, flux_arrays, from_bf16
 
@@ -399,8 +399,8 @@ def test_a_kernel_can_take_over_a_type(
     source: Path, target: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Sevens:
-        def quantise(self, rows: Rows, out: Bytes) -> None:
-            assert rows.dtype == np.float32
+        def pack(self, raw: Bytes, source: str, rows: int, width: int, out: Bytes) -> None:
+            assert (source, raw.nbytes) == ("F16", 2 * rows * width)
             out[:] = 7
 
     monkeypatch.setattr("quantize.kernel.find", lambda kind: Sevens())
@@ -494,5 +494,5 @@ def test_memory_does_not_grow_with_the_model(tmp_path: Path) -> None:
     )
     assert large.source_bytes > 600e6
     peak = peak_rss(large)
-    assert peak < 100e6
+    assert peak < 200e6  # LLVM, which compiles the kernels, is 80 MB of it
     assert peak - peak_rss(small) < 40e6
