@@ -129,7 +129,9 @@ def _weight_map(index: Path) -> dict[str, str]:
 
 def _is_plain_name(name: object) -> bool:
     """Whether it names a safetensors file beside the index, and nothing elsewhere."""
-    return isinstance(name, str) and name.endswith(".safetensors") and not set(name) & set("/\\\0")
+    if not isinstance(name, str):
+        return False
+    return name.endswith(".safetensors") and name.isprintable() and not set(name) & set("/\\")
 
 
 def _shards(index: Path) -> list[str]:

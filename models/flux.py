@@ -307,7 +307,7 @@ def _sizes(shapes: Mapping[str, tuple[int, ...]]) -> FluxShape:
     out_channels, _ = shapes["final_layer.linear.weight"]
     return FluxShape(
         hidden=hidden,
-        heads=hidden // head_dim,
+        heads=heads_of(hidden, head_dim),
         double_blocks=count_blocks(shapes, "double_blocks"),
         single_blocks=count_blocks(shapes, "single_blocks"),
         in_channels=in_channels,
@@ -317,6 +317,14 @@ def _sizes(shapes: Mapping[str, tuple[int, ...]]) -> FluxShape:
         guidance="guidance_in.in_layer.weight" in shapes,
         out_channels=out_channels,
     )
+
+
+def heads_of(hidden: int, head_dim: int) -> int:
+    """How many heads of a width there are; ValueError or ZeroDivisionError if it does not fit."""
+    heads, rest = divmod(hidden, head_dim)
+    if rest or not heads:
+        raise ValueError(f"{hidden} is no multiple of {head_dim}")
+    return heads
 
 
 def count_blocks(names: Iterable[str], blocks: str) -> int:

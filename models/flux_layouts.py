@@ -101,7 +101,7 @@ def _diffusers_sizes(shapes: Shapes) -> FluxShape:
         mlp, _ = shapes[f"{block}.ff.net.0.proj.weight"]
         (head_dim,) = shapes[f"{block}.attn.norm_q.weight"]
         out_channels, _ = shapes["proj_out.weight"]
-        heads = hidden // head_dim
+        heads = flux.heads_of(hidden, head_dim)
     except (KeyError, ValueError, ZeroDivisionError):
         raise flux.not_flux(shapes) from None
     return FluxShape(

@@ -85,12 +85,12 @@ def tensor_shapes(shape: T5Shape) -> dict[str, tuple[int, ...]]:
 
 def gguf_names(shape: T5Shape) -> dict[str, str]:
     """Hugging Face's name to llama.cpp's, of every tensor."""
-    return dict(_names(shape))
+    return dict(_names(shape.layers))
 
 
-def _names(shape: T5Shape) -> Iterator[tuple[str, str]]:
+def _names(layers: int) -> Iterator[tuple[str, str]]:
     yield EMBEDDING, "token_embd.weight"
-    for index in range(shape.layers):
+    for index in range(layers):
         theirs, ours = f"encoder.block.{index}.layer", f"enc.blk.{index}"
         for name, own in _ATTENTION.items():
             yield f"{theirs}.0.SelfAttention.{name}.weight", f"{ours}.{own}.weight"
@@ -142,6 +142,13 @@ def find(shapes: Mapping[str, tuple[int, ...]]) -> Encoder:
     return Encoder(shape, tensors, tuple(extra))
 
 
+def find_in_gguf(shapes: Mapping[str, tuple[int, ...]]) -> Encoder:
+    """Like find(), for the tensors of a GGUF file, which have llama.cpp's names."""
+    blocks = {name.split(".")[2] for name in shapes if name.startswith("enc.blk.")}
+    theirs = {ours: name for name, ours in _names(len(blocks))}
+    return find({theirs.get(name, name): shape for name, shape in shapes.items()})
+
+
 def _shape(shapes: Mapping[str, tuple[int, ...]]) -> T5Shape:
     block = "encoder.block.0.layer"
     try:
@@ -149,7 +156,9 @@ def _shape(shapes: Mapping[str, tuple[int, ...]]) -> T5Shape:
         inner, _ = shapes[f"{block}.0.SelfAttention.q.weight"]
         buckets, heads = shapes[_BIAS]
         mlp, _ = shapes[f"{block}.1.DenseReluDense.wi_0.weight"]
-    except (KeyError, ValueError):
+        if inner % heads:
+            raise ValueError  # noqa: TRY301 - one refusal for all that is no T5
+    except (KeyError, ValueError, ZeroDivisionError):
         raise _refusal(
             "the tensors are not those of a T5 v1.1 encoder",
             "an embedding, position bias or gated MLP is missing; there are",
