@@ -102,7 +102,9 @@ def _hypothesis(rng: Rng, blocks: int) -> NDArray[np.float32]:
     numbers = st.floats(width=32, allow_nan=False, allow_infinity=False)
     small = st.floats(-8, 8, width=32) | st.sampled_from([0.0, -0.0, 1e-15, 2.0**-126, 2.0**-149])
 
-    @settings(max_examples=blocks, database=None, deadline=None, suppress_health_check=HealthCheck)
+    @settings(
+        max_examples=blocks, database=None, deadline=None, suppress_health_check=list(HealthCheck)
+    )
     @given(st.lists(numbers, min_size=1, max_size=20) | st.lists(small, min_size=1, max_size=40))
     def collect(values: list[float]) -> None:
         found.append(np.resize(np.array(values, np.float32), SIZE))

@@ -20,7 +20,8 @@ from models.tensor_types import TensorType
 from quantize import ggml_reference
 from quantize.float_types import FloatType
 from quantize.kernels import q2_k, q3_k, q4_k, q5_k, q6_k, q8_0
-from quantize.kernels.packer import BlockKernel, Packer
+from quantize.kernels.block_kernel import BlockKernel
+from quantize.kernels.packer import Packer
 from quantize.widening import WideningKernel
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ Bytes: TypeAlias = NDArray[np.uint8]
 OWN: Mapping[TensorType, BlockKernel] = MappingProxyType(
     {
         TensorType.Q2_K: BlockKernel("Q2_K", q2_k.LAYOUT, q2_k.kernel),
-        TensorType.Q3_K: BlockKernel("Q3_K", q3_k.LAYOUT, q3_k.kernel),
+        TensorType.Q3_K: BlockKernel("Q3_K", q3_k.LAYOUT, q3_k.kernel, q3_k.IN_FLIGHT),
         TensorType.Q4_K: BlockKernel("Q4_K", q4_k.LAYOUT, q4_k.kernel),
         TensorType.Q5_K: BlockKernel("Q5_K", q5_k.LAYOUT, q5_k.kernel),
         TensorType.Q6_K: BlockKernel("Q6_K", q6_k.LAYOUT, q6_k.kernel),

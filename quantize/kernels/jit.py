@@ -18,13 +18,13 @@ from typing import Any
 import llvmlite.binding as llvm
 from llvmlite import ir
 
+from quantize.kernels.block_kernel import BlockKernel
 from quantize.kernels.halves import Source
-from quantize.kernels.lanes import Layout, Machine
-from quantize.kernels.vectors import Shape, VectorMachine
+from quantize.kernels.vectors import Shape, VectorMachine, counting
 
 _WIDEST = ("avx512f", "avx512bw", "avx512dq", "avx512vl")
 _BASIC = ("x86_64", "amd64", "aarch64", "arm64")
-_POINTER, _LONG = ir.PointerType(), ir.IntType(64)
+_BYTE, _LONG, _POINTER = ir.IntType(8), ir.IntType(64), ir.PointerType()
 _SIGNATURE = ctypes.CFUNCTYPE(
     None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64
 )  # calling one releases the GIL
@@ -62,40 +62,35 @@ def host() -> Target:
     return Target(llvm.get_host_cpu_name(), features.flatten(), width)
 
 
-def compiled(
-    kernel: Callable[[Machine], None], layout: Layout, source: Source, target: Target
-) -> Compiled:
+def compiled(block: BlockKernel, source: Source, target: Target) -> Compiled:
     """Compile a kernel that reads one source format, for this machine's kind of processor.
 
     Raises:
         RuntimeError: LLVM failed.
     """
     with _lock:
-        code, machine = _translated(kernel, layout, source, target)
+        code, machine = _translated(block, source, target)
         engine = llvm.create_mcjit_compiler(code, machine)
         engine.finalize_object()
         call = _SIGNATURE(engine.get_function_address("kernel"))
-    return Compiled(call, Shape.of(target.width, layout).lanes // layout.sub_blocks, engine)
+    lanes = Shape.of(target.width, block).lanes
+    return Compiled(call, lanes // block.layout.sub_blocks, engine)
 
 
-def assembly(
-    kernel: Callable[[Machine], None], layout: Layout, source: Source, target: Target
-) -> str:
+def assembly(block: BlockKernel, source: Source, target: Target) -> str:
     """What a kernel becomes, for any processor that LLVM knows."""
     with _lock:
         llvm.initialize_all_targets()
         llvm.initialize_all_asmprinters()
-        code, machine = _translated(kernel, layout, source, target)
+        code, machine = _translated(block, source, target)
         return str(machine.emit_assembly(code))
 
 
-def _translated(
-    kernel: Callable[[Machine], None], layout: Layout, source: Source, target: Target
-) -> tuple[Any, Any]:
+def _translated(block: BlockKernel, source: Source, target: Target) -> tuple[Any, Any]:
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
-    shape = Shape.of(target.width, layout)
-    code = llvm.parse_assembly(str(_module(kernel, layout, source, shape)))
+    shape = Shape.of(target.width, block)
+    code = llvm.parse_assembly(str(_module(block, source, shape)))
     machine = llvm.Target.from_triple(
         target.triple or llvm.get_process_triple()
     ).create_target_machine(cpu=target.cpu, features=target.features, opt=2, jit=not target.triple)
@@ -103,35 +98,25 @@ def _translated(
     return code, machine
 
 
-def _module(
-    kernel: Callable[[Machine], None], layout: Layout, source: Source, shape: Shape
-) -> ir.Module:
-    module = ir.Module()
+def _module(block: BlockKernel, source: Source, shape: Shape) -> ir.Module:
+    """The function that vectors.py describes: a loop over tiles."""
+    module, layout = ir.Module(), block.layout
     kind = ir.FunctionType(ir.VoidType(), [_POINTER, _POINTER, _POINTER, _LONG])
     function = ir.Function(module, kind, "kernel")
     raw, blocks, doubts, tiles = function.args
-    entry = ir.IRBuilder(function.append_basic_block("entry"))
-    builder = ir.IRBuilder(function.append_basic_block("tile"))
-    tile = builder.phi(_LONG)
-    tile.add_incoming(_LONG(0), entry.block)
-
-    def at(start: Any, per_tile: int) -> Any:
-        offset = builder.mul(tile, _LONG(per_tile))
-        return builder.gep(start, [offset], source_etype=ir.IntType(8))
-
+    builder = ir.IRBuilder(function.append_basic_block())
     in_tile = shape.lanes // layout.sub_blocks
-    to, doubt = at(blocks, in_tile * layout.nbytes), at(doubts, in_tile)
-    machine = VectorMachine(builder, layout, shape, to, doubt)
-    machine.fill(at(raw, in_tile * layout.size * source.nbytes), source)
-    kernel(machine)
-    machine.tell_doubts()
-    following = builder.add(tile, _LONG(1))
-    tile.add_incoming(following, builder.block)
-    end = ir.IRBuilder(function.append_basic_block("end"))
-    builder.cbranch(builder.icmp_signed("<", following, tiles), function.blocks[1], end.block)
-    end.ret_void()
-    entry.position_at_end(function.blocks[0])
-    entry.branch(function.blocks[1])
+    with counting(builder, _LONG(0), tiles) as tile:
+
+        def at(start: Any, per_block: int) -> Any:
+            offset = builder.mul(tile, _LONG(in_tile * per_block))
+            return builder.gep(start, [offset], source_etype=_BYTE)
+
+        machine = VectorMachine(builder, layout, shape, at(blocks, layout.nbytes), at(doubts, 1))
+        machine.fill(at(raw, layout.size * source.nbytes), source)
+        block.kernel(machine)
+        machine.tell_doubts()
+    builder.ret_void()
     return module
 
 

@@ -9,8 +9,6 @@ Where there is no LLVM, or no vectors, all blocks take the third way: the bits a
 
 import logging
 import threading
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
@@ -18,26 +16,17 @@ from numpy.typing import NDArray
 
 from quantize.kernels.arrays import ArrayMachine, Bytes, decoded
 from quantize.kernels.bad_weight import BadWeightError, TooLargeError
+from quantize.kernels.block_kernel import BlockKernel
 from quantize.kernels.halves import SOURCES
-from quantize.kernels.lanes import Layout, Machine
 
 if TYPE_CHECKING:
     from quantize.kernels.jit import Compiled, Target
 
 Places: TypeAlias = NDArray[np.intp]
 
-_BATCH = 1 << 17  # weights that the array machine does at once, so that its arrays fit in a cache
+_BATCH = 1 << 19  # weights that the array machine does at once: few calls, 30 MB of arrays
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class BlockKernel:
-    """A block type: how it is called, how it lies, how it is packed."""
-
-    name: str
-    layout: Layout
-    kernel: Callable[[Machine], None]
 
 
 class Packer:
@@ -91,11 +80,10 @@ class Packer:
         # Only here, where there is a target: without llvmlite there is none.
         from quantize.kernels import jit
 
-        block = self._block
         try:
-            return jit.compiled(block.kernel, block.layout, SOURCES[source], self._target)
+            return jit.compiled(self._block, SOURCES[source], self._target)
         except (RuntimeError, OSError) as error:
-            log.warning("%s is packed without vectors: LLVM failed: %s", block.name, error)
+            log.warning("%s is packed without vectors: LLVM failed: %s", self._block.name, error)
             return None
 
     def _redo(self, sources: Bytes, source: str, blocks: Bytes, which: Places) -> None:

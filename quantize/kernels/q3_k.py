@@ -25,6 +25,7 @@ from quantize.kernels.lanes import Array, Lanes, Layout, Machine
 from quantize.kernels.stored import Levels, store_unit, unit
 
 LAYOUT = Layout(sub_blocks=16, weights=16, nbytes=110, units=(108,))
+IN_FLIGHT = 4  # a weight's level waits for that of the one before
 NOTHING = 1e-15  # smaller is as good as zero (ggml's GROUP_MAX_EPS)
 
 

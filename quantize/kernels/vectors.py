@@ -21,6 +21,7 @@ from typing import Any
 
 from llvmlite import ir
 
+from quantize.kernels.block_kernel import BlockKernel
 from quantize.kernels.halves import Source
 from quantize.kernels.lanes import Array, Index, Lanes, Layout, Machine, Operand, Table, Variable
 from quantize.kernels.vector_lanes import (
@@ -39,7 +40,6 @@ from quantize.kernels.vector_lanes import (
 )
 
 _BYTE, _LONG, _POINTER = ir.IntType(8), ir.IntType(64), ir.PointerType()
-_VECTORS_IN_FLIGHT = 2  # so that one vector's sum is added up while the other's waits
 _LINE = 64  # bytes of a cache line, and of the widest vector
 
 
@@ -51,9 +51,9 @@ class Shape:
     lanes: int
 
     @classmethod
-    def of(cls, width: int, layout: Layout) -> "Shape":
-        """Two vectors, or as many as one super-block needs."""
-        return cls(width, max(_VECTORS_IN_FLIGHT * width, layout.sub_blocks))
+    def of(cls, width: int, block: BlockKernel) -> "Shape":
+        """As many vectors as the kernel likes, or as one super-block needs."""
+        return cls(width, max(block.in_flight * width, block.layout.sub_blocks))
 
 
 class _Rows(Array):
@@ -174,12 +174,12 @@ class VectorMachine(Machine):
         return self._each(lambda part: self._shuffled(part, part, order), value)
 
     def loop(self, start: int, stop: int, unroll: int = 1) -> Iterator[Index]:
-        with self.counting(_LONG(start), _LONG(stop), unroll) as first:
+        with counting(self.builder, _LONG(start), _LONG(stop), unroll) as first:
             for step in range(unroll):
                 yield self.builder.add(first, _LONG(step))
 
     def blocks(self) -> Iterator[None]:
-        with self.counting(_LONG(0), _LONG(self.blocks_in_tile)) as block:
+        with counting(self.builder, _LONG(0), _LONG(self.blocks_in_tile)) as block:
             self._block = block
             yield
         self._block = None
@@ -222,7 +222,7 @@ class VectorMachine(Machine):
         kind = ir.IntType(8 * source.nbytes)
         count = self.shape.lanes * self.layout.weights
         ordered = self.memory(FLOAT, count)
-        with self.counting(_LONG(0), _LONG(count), self.shape.width) as first:
+        with counting(self.builder, _LONG(0), _LONG(count), self.shape.width) as first:
             place = self.place(raw, first, kind)
             bits = self.builder.load(place, typ=self.vector(kind), align=1)
             if kind != INT:
@@ -249,8 +249,8 @@ class VectorMachine(Machine):
         """Turn squares of VL x VL numbers, each in log2(VL) rounds of interleaving."""
         width = self.shape.width
         with (
-            self.counting(_LONG(0), _LONG(rows), width) as row,
-            self.counting(_LONG(0), _LONG(columns), width) as column,
+            counting(self.builder, _LONG(0), _LONG(rows), width) as row,
+            counting(self.builder, _LONG(0), _LONG(columns), width) as column,
         ):
             square = []
             for step in range(width):
@@ -308,22 +308,6 @@ class VectorMachine(Machine):
     def vector(self, kind: Value) -> Value:
         return ir.VectorType(kind, self.shape.width)
 
-    @contextmanager
-    def counting(self, start: Value, stop: Value, step: int = 1) -> Iterator[Value]:
-        """A loop around the code written inside the `with`; it runs at least once."""
-        before = self.builder.block
-        body = self.builder.append_basic_block()
-        self.builder.branch(body)
-        self.builder.position_at_end(body)
-        count = self.builder.phi(_LONG)
-        count.add_incoming(start, before)
-        yield count
-        following = self.builder.add(count, _LONG(step))
-        count.add_incoming(following, self.builder.block)
-        after = self.builder.append_basic_block()
-        self.builder.cbranch(self.builder.icmp_signed("<", following, stop), body, after)
-        self.builder.position_at_end(after)
-
     def _filled(self, value: float, kind: Value = FLOAT) -> list[Value]:
         vectors = self.shape.lanes // self.shape.width
         return [constant(self.vector(kind), value)] * vectors
@@ -338,3 +322,20 @@ class VectorMachine(Machine):
 
 def _long(at: Index) -> Value:
     return _LONG(at) if isinstance(at, int) else at
+
+
+@contextmanager
+def counting(builder: ir.IRBuilder, start: Value, stop: Value, step: int = 1) -> Iterator[Value]:
+    """A loop around the code written inside the `with`; it runs at least once."""
+    before = builder.block
+    body = builder.append_basic_block()
+    builder.branch(body)
+    builder.position_at_end(body)
+    count = builder.phi(_LONG)
+    count.add_incoming(start, before)
+    yield count
+    following = builder.add(count, _LONG(step))
+    count.add_incoming(following, builder.block)
+    after = builder.append_basic_block()
+    builder.cbranch(builder.icmp_signed("<", following, stop), body, after)
+    builder.position_at_end(after)
