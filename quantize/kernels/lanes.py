@@ -138,7 +138,10 @@ class Variable(Lanes):
 
 
 class Array(ABC):
-    """Lanes by number: one row for each weight of a sub-block."""
+    """Lanes by number: one row for each weight of a sub-block.
+
+    What was read from a row is not to be used after the row was written.
+    """
 
     @abstractmethod
     def __getitem__(self, at: Index) -> Lanes: ...
