@@ -26,7 +26,8 @@ Place = Callable[[Point], Point]  # depth and error to a point of the picture
 
 WIDTH, HEIGHT = 1600, 900
 _SCALE = 2
-_LEFT, _TOP, _RIGHT, _BOTTOM = 90, 130, 1060, 760  # the plot's frame
+_SPREAD = 0.7  # of the way to the next block, over which its dots are spread
+_LEFT, _TOP, _RIGHT, _BOTTOM = 90, 150, 1060, 760  # the plot's frame
 _LIST = 1110  # where the worst ten begin
 
 _INK, _GREY, _PALE, _PAPER = (28, 32, 38), (110, 116, 124), (224, 227, 231), (255, 255, 255)
@@ -102,6 +103,13 @@ def _series(errors: Sequence[TensorError]) -> list[_Series]:
     ]
 
 
+def _beside(series: Sequence[_Series]) -> Iterator[tuple[_Series, tuple[Point, ...]]]:
+    """Each curve a little to the right of the one before, so that equal errors are all seen."""
+    for number, one in enumerate(series):
+        shift = _SPREAD * ((number + 0.5) / len(series) - 0.5)
+        yield one, tuple((depth + shift, error) for depth, error in one.points)
+
+
 def _stem(kind: str) -> str:
     """Image and text stream share a colour."""
     return kind.removeprefix("img_").removeprefix("txt_")
@@ -120,15 +128,15 @@ def _curves(canvas: "_Canvas", series: Sequence[_Series], doubles: int) -> None:
     top = step * math.ceil(max(error for _, error in points) / step)
 
     def place(point: Point) -> Point:
-        x = _LEFT + 20 + point[0] / max(1, deepest) * (_RIGHT - _LEFT - 40)
+        x = _LEFT + (point[0] + 0.5) / (deepest + 1) * (_RIGHT - _LEFT)
         return x, _BOTTOM - point[1] / top * (_BOTTOM - _TOP)
 
     canvas.text((_LEFT, _TOP - 22), "relative RMS error", 16, _GREY, "lm")
     _axes(canvas, place, (deepest, top, step), doubles)
-    for one in series:
-        canvas.line([place(point) for point in one.points], one.colour, 1.5)
-    for one in series:
-        for point in one.points:
+    for one, shifted in _beside(series):
+        canvas.line([place(point) for point in shifted], one.colour, 1.5)
+    for one, shifted in _beside(series):
+        for point in shifted:
             canvas.dot(place(point), one.colour, one.hollow)
 
 
@@ -171,7 +179,7 @@ def _bars(canvas: "_Canvas", errors: Sequence[TensorError]) -> None:
     canvas.text((_LIST, _TOP - 22), "The worst ten", 20, _INK, "lm")
     largest = max((one.error for one in errors if math.isfinite(one.error)), default=1.0) or 1.0
     for number, one in enumerate(errors):
-        y = _TOP + 22 + number * 62
+        y = _TOP + 16 + number * 61
         share = min(1.0, one.error / largest)
         canvas.box((_LIST, y + 12, _LIST + 330 * share, y + 28), _COLOURS[0])
         canvas.text((_LIST, y), one.name, 15, _INK, "lm")

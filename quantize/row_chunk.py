@@ -27,6 +27,7 @@ from quantize.plan import ConversionPlan, TensorPlan
 from quantize.source import Part
 
 CHUNK_WEIGHTS = 1 << 20
+_FOLIOS = 8 << 20  # bytes; a few times the largest folio of a page cache
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,8 +127,7 @@ class ChunkReader:
             safetensors_file.read_into(fd, offset, raw.data)
         except ModelError as error:
             raise error.about(self._files[chunk.part.file]) from error
-        # Read once and never again: let the page cache forget this instead of everything else.
-        os.posix_fadvise(fd, offset, nbytes, os.POSIX_FADV_DONTNEED)
+        _forget(fd, offset, nbytes)
         return raw
 
     def rows(self, chunk: Chunk, raw: Bytes, scratch: Scratch) -> Rows:
@@ -216,6 +216,16 @@ class ChunkConverter:
             what = f"holds {error.what}"
             raise self._reader.bad_weight(chunk, error.index, what) from error
         return packed
+
+
+def _forget(fd: int, offset: int, nbytes: int) -> None:
+    """Let the page cache give these bytes up, instead of everything else: nobody reads them again.
+
+    The kernel keeps pages in folios of up to 2 MB, and only drops one that lies in the range as a
+    whole. So the range begins well before, or each folio across two chunks would stay: nearly all.
+    """
+    first = max(0, offset - _FOLIOS)
+    os.posix_fadvise(fd, first, offset + nbytes - first, os.POSIX_FADV_DONTNEED)
 
 
 def _write(fd: int, offset: int, data: memoryview) -> None:

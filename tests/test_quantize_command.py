@@ -1,5 +1,6 @@
 import json
 import os
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ import pytest
 from core import arguments, quantize_command
 from models import gguf_file
 from models.tensor_types import TensorType
-from quantize import disk_speed, write_behind
+from quantize import disk_speed, row_chunk, write_behind
 from tests import model_files
 from tests.model_files import flux_arrays, to_diffusers, write_shards
 
@@ -99,6 +100,27 @@ def test_a_slow_disk_is_told_with_its_speed(
     assert "lies on 9p and reads at" in notes[0]
     assert "lies on 9p and takes" in notes[1]
     assert all("MB/s" in note for note in notes)
+
+
+def test_pages_of_the_source_are_given_up_with_those_before_them(
+    source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A folio across two chunks lies in neither; asked chunk by chunk, it would stay for ever."""
+    ranges: list[tuple[int, int]] = []
+    size, advise = source.stat().st_size, os.posix_fadvise
+
+    def watching(fd: int, offset: int, count: int, advice: int) -> None:
+        if os.fstat(fd).st_size == size:
+            ranges.append((offset, offset + count))
+        advise(fd, offset, count, advice)
+
+    monkeypatch.setattr(row_chunk, "CHUNK_WEIGHTS", 50_000)
+    monkeypatch.setattr(row_chunk, "_FOLIOS", 4096)
+    monkeypatch.setattr(os, "posix_fadvise", watching)
+    assert run(source) == 0
+    ranges.sort()
+    assert ranges[-1][1] == size
+    assert all(begin <= max(0, end - 4096) for (_, end), (begin, _) in pairwise(ranges))
 
 
 def test_pages_of_the_target_are_given_up_window_by_window(
