@@ -76,11 +76,22 @@ def _random_bits(dtype: str, mask: int) -> Maker:
     return make
 
 
-def _ties(rng: Rng, blocks: int) -> NDArray[np.float64]:
-    """Halves between whole levels, with the ends that make a level one."""
-    weights = rng.integers(-255, 256, (blocks, SIZE)) / 2
+def _ties(rng: Rng, blocks: int) -> NDArray[np.float32]:
+    """Halves between whole levels and their neighbours, with the ends that make a level one."""
+    most = rng.choice([1, 3, 255], (blocks, 1))
+    weights = (rng.integers(-most, most + 1, (blocks, SIZE)) / 2).astype(np.float32)
+    beside = np.nextafter(weights, rng.choice([-1e9, 0, 1e9], weights.shape).astype(np.float32))
+    weights = np.where(rng.random(weights.shape) < 0.5, weights, beside)
     weights[:, ::16], weights[:, 1::16] = 127, -127
     return weights
+
+
+def _far_apart(rng: Rng, blocks: int) -> NDArray[np.float32]:
+    """Parts of a few neighbouring numbers far below zero: stored minima are off by many scales."""
+    bases = 10.0 ** rng.uniform(2, 6.5, (blocks, SIZE // 32)).repeat(32, axis=1)
+    steps = rng.integers(0, 4, (blocks, SIZE)) * rng.integers(0, 2, bases.shape)
+    bits = bases.astype(np.float32).view(np.uint32) + steps.astype(np.uint32)
+    return -bits.view(np.float32)
 
 
 def _patchwork(rng: Rng, blocks: int) -> NDArray[np.float32]:
@@ -145,6 +156,7 @@ SETS: Mapping[str, Maker] = MappingProxyType(
         "far positive": lambda rng, n: gauss(rng, n) * 0.01 + 5,
         "near constant": lambda rng, n: gauss(rng, n) * 1e-6 + 1,
         "last place only": lambda rng, n: 1 + rng.integers(-1, 2, (n, SIZE)) * 2.0**-23,
+        "last places, far apart": _far_apart,
         "constant": _constant(0.7),
         "constant negative": _constant(-0.7),
         "constant parts": lambda rng, n: np.repeat(rng.standard_normal((n, 8)), 32, axis=1),

@@ -18,6 +18,7 @@ from models.tensor_types import BLOCKS, TensorType
 from quantize import decode, kernel
 from quantize.ggml_reference import GgmlKernel
 from quantize.kernels import jit
+from quantize.kernels import packer as packer_module
 from quantize.kernels.bad_weight import BadWeightError, TooLargeError
 from quantize.kernels.halves import SOURCES
 from quantize.kernels.packer import Packer
@@ -140,6 +141,20 @@ def test_a_weight_too_large_for_the_type_is_named_and_an_overflow(
     assert caught.value.index == 5001
     assert isinstance(caught.value, OverflowError)
     capfd.readouterr()  # where ggml packs, it says so too, on stderr
+
+
+def test_of_many_bad_weights_the_first_is_named_batch_by_batch(
+    rows: NDArray[np.float32], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(packer_module, "_BATCH", 512)
+    values = rows.reshape(-1).copy()
+    values[[2000, 5001, 9000]] = 1e10
+    with pytest.raises(TooLargeError) as large:
+        pack(packer(TensorType.Q4_K, 0), TensorType.Q4_K, flat(values), "F32")
+    values[[6000, 8000]] = np.nan
+    with pytest.raises(BadWeightError) as bad:
+        pack(packer(TensorType.Q4_K, 0), TensorType.Q4_K, flat(values), "F32")
+    assert (large.value.index, bad.value.index) == (2000, 6000)
 
 
 def test_wrong_sizes_are_refused(rows: NDArray[np.float32]) -> None:
