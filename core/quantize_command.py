@@ -76,12 +76,9 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _default_target(source: Path, file_type: str) -> Path:
-    """Beside a file or a folder, under its name; an index is named after its model."""
-    if source.is_dir():
-        folder = source.resolve()
-        return folder.with_name(f"{folder.name}-{file_type}.gguf")
-    whole = Path(source.name.removesuffix(".index.json"))
-    return source.with_name(target_name(whole, file_type))
+    """Beside the file or the folder that the model is in."""
+    place = source.resolve() if source.is_dir() else source
+    return place.with_name(target_name(source, file_type))
 
 
 def _dry_run(plan: "ConversionPlan", as_json: bool) -> int:

@@ -5,6 +5,7 @@ The comparison (and numpy with it) is loaded only here, so the director proper s
 
 import argparse
 import json
+import math
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -94,13 +95,18 @@ def _say_errors_json(errors: list["TensorError"], report: Path) -> None:
 
     _print_json(
         event="errors",
-        overall=verify.overall(errors),
+        overall=_number(verify.overall(errors)),
         same=all(one.error <= verify.OTHER_WEIGHTS for one in errors),
         weights=sum(one.weights for one in errors),
         worst=[one.name for one in verify.worst(errors)],
-        tensors={one.name: {"type": one.type.name, "error": one.error} for one in errors},
+        tensors={one.name: {"type": one.type.name, "error": _number(one.error)} for one in errors},
         report=str(report),
     )
+
+
+def _number(error: float) -> float | None:
+    """JSON knows no infinity."""
+    return error if math.isfinite(error) else None
 
 
 def _print_json(**event: Any) -> None:

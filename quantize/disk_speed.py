@@ -13,12 +13,13 @@ from models.file_system import REMOTE, file_system
 
 PIECE = 4 << 20  # bytes; what a conversion reads at a time
 PIECES = 8
+_TICK = 1e-9  # seconds; a clock may stand still for so long
 
 Clock = Callable[[], float]
 
 
 def read_speed(path: Path, clock: Clock) -> float:
-    """Bytes a second, from pieces all over the file; infinite for an empty one."""
+    """Bytes a second, from pieces all over the file."""
     buffer = bytearray(PIECE)
     count, seconds = 0, 0.0
     with path.open("rb", buffering=0) as file:
@@ -28,7 +29,7 @@ def read_speed(path: Path, clock: Clock) -> float:
             started = clock()
             count += os.preadv(file.fileno(), [buffer], offset)
             seconds += clock() - started
-    return count / seconds if seconds else float("inf")
+    return count / max(seconds, _TICK)
 
 
 def write_speed(folder: Path, clock: Clock) -> float:
@@ -40,7 +41,7 @@ def write_speed(folder: Path, clock: Clock) -> float:
             file.write(data)
         os.fsync(file.fileno())
         seconds = clock() - started
-    return PIECE * PIECES / seconds if seconds else float("inf")
+    return PIECE * PIECES / max(seconds, _TICK)
 
 
 def remote(paths: Iterable[Path]) -> Iterator[tuple[Path, str]]:

@@ -52,7 +52,9 @@ class TensorError:
 
     @property
     def error(self) -> float:
-        """The relative RMS error; infinite where the source is zero and the file is not."""
+        """The relative RMS error; infinite where the file holds no number, or only it is not 0."""
+        if not math.isfinite(self.error_squares):
+            return math.inf
         if self.squares:
             return math.sqrt(self.error_squares / self.squares)
         return math.inf if self.error_squares else 0.0
@@ -66,8 +68,13 @@ def worst(errors: Iterable[TensorError], count: int = 10) -> list[TensorError]:
 def overall(errors: Iterable[TensorError]) -> float:
     """The relative RMS error of all tensors together."""
     every = list(errors)
-    squares = sum(one.squares for one in every)
-    return math.sqrt(sum(one.error_squares for one in every) / squares) if squares else 0.0
+    return TensorError(
+        "all",
+        TensorType.F32,
+        sum(one.weights for one in every),
+        sum(one.squares for one in every),
+        sum(one.error_squares for one in every),
+    ).error
 
 
 def compare(
@@ -190,5 +197,6 @@ def _unpacked(chunk: Chunk, path: Path, fd: int, scratch: Scratch) -> Floats:
         raise error.about(path) from error
     os.posix_fadvise(fd, offset, nbytes, os.POSIX_FADV_DONTNEED)
     kind = gguf.GGMLQuantizationType(int(chunk.tensor.type))
-    rows: Floats = gguf.quants.dequantize(packed.reshape(chunk.shape[0], -1), kind)
+    with np.errstate(all="ignore"):  # a scale that is no number shows in the sum
+        rows: Floats = gguf.quants.dequantize(packed.reshape(chunk.shape[0], -1), kind)
     return rows.reshape(chunk.shape)

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from core import arguments, quantize_command
+from core.prepare import target_name
 from models import gguf_file
 from models.tensor_types import TensorType
 from quantize import disk_speed, row_chunk, write_behind
@@ -79,6 +80,22 @@ def test_a_folder_and_an_index_give_the_target_its_name(
     write_shards(tmp_path / "FLUX.1-dev", "flux-fp16", to_diffusers(flux_arrays()), 2)
     assert run(tmp_path / name) == 0
     assert (tmp_path / target).is_file()
+
+
+@pytest.mark.parametrize(
+    ("name", "target"),
+    [
+        ("flux1-dev.safetensors", "flux1-dev-Q8_0.gguf"),
+        ("t5xxl_fp16.safetensors", "t5xxl-Q8_0.gguf"),
+        ("t5xxl_fp8_e4m3fn_scaled.safetensors", "t5xxl-Q8_0.gguf"),
+        ("flux1-dev-fp8.safetensors", "flux1-dev-Q8_0.gguf"),
+        ("diffusion_pytorch_model-00002-of-00003.safetensors", "diffusion_pytorch_model-Q8_0.gguf"),
+        ("model.fp16.safetensors.index.json", "model-Q8_0.gguf"),
+        ("v1.5-mix.safetensors", "v1.5-mix-Q8_0.gguf"),
+    ],
+)
+def test_the_target_is_named_after_the_source(name: str, target: str) -> None:
+    assert target_name(Path("somewhere") / name, "Q8_0") == target
 
 
 def test_what_is_left_out_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -115,6 +115,21 @@ def test_a_zero_tensor_that_is_not_zero_any_more_is_infinitely_wrong() -> None:
     assert verify.TensorError("x", kind, 1, 0.0, 0.0).error == 0
 
 
+@pytest.mark.parametrize("scale", [np.nan, np.inf])
+def test_a_block_that_is_no_number_is_infinitely_wrong(
+    made: Path, source: Path, scale: float, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = gguf_file.read_header(made).tensor(QKV).offset
+    content = bytearray(made.read_bytes())
+    content[place : place + 2] = np.float16(scale).tobytes()  # a block's `d`
+    made.write_bytes(content)
+    assert compared(made, source)[QKV].error == float("inf")
+    assert run(made, "--against", source, "--json") == 1
+    found = json.loads(capsys.readouterr().out.splitlines()[1])
+    assert found["overall"] is found["tensors"][QKV]["error"] is None
+    assert found["worst"][0] == QKV
+
+
 # --- structure ------------------------------------------------------------------------------------
 
 
