@@ -3,9 +3,10 @@
 import argparse
 from collections.abc import Callable, Mapping
 
-from core import quantize_command, run_command
+from core import quantize_command, run_command, verify_command
 
 COMMANDS: Mapping[str, Callable[[argparse.Namespace], int]] = {
     "run": run_command.run,
     "quantize": quantize_command.run,
+    "verify": verify_command.run,
 }

@@ -24,6 +24,8 @@ from pathlib import Path
 from watchdog.events import FileSystemEvent, FileSystemEventHandler
 from watchdog.observers import Observer
 
+from models.file_system import REMOTE, file_system
+
 logger = logging.getLogger(__name__)
 
 SUFFIXES = frozenset({".txt", ".md", ".toml", ".json", ".yaml", ".yml"})
@@ -31,7 +33,6 @@ SETTLE = 1.0  # seconds without a change before an unannounced file is taken
 GATHER = 0.02  # seconds to wait for the rest of a burst
 SCAN_EVERY = 5.0  # seconds between scans when no event comes
 POLL_EVERY = 0.5  # the same while a file settles, or where no events exist at all
-NO_EVENTS = frozenset({"9p", "drvfs", "virtiofs", "cifs", "smb3", "nfs", "nfs4", "fuse.sshfs"})
 CLAIMED, DONE, FAILED = ".claimed", "done", "failed"
 
 
@@ -85,7 +86,7 @@ class DropFolder:
         self._stopped = threading.Event()
         self._claimed_now = 0
         self._make_folders()
-        self._has_events = file_system(inbox) not in NO_EVENTS
+        self._has_events = file_system(inbox) not in REMOTE
         self._observer = Observer()
         self._watched_inode = 0
         if self._has_events:
@@ -234,26 +235,6 @@ class _Hints(FileSystemEventHandler):
         with self._lock:
             closed, self._closed = self._closed, set()
         return closed
-
-
-def file_system(path: Path, mounts: str | None = None) -> str:
-    """Return the type of the file system that holds ``path``, "" when it cannot be told.
-
-    Args:
-        path: an existing path.
-        mounts: text in the format of /proc/self/mounts, read from there by default.
-    """
-    if mounts is None:
-        table = Path("/proc/self/mounts")
-        mounts = table.read_text() if table.exists() else ""
-    real = path.resolve()
-    best = ("", "")
-    for line in mounts.splitlines():
-        _, point, kind, *_ = line.split(" ")
-        point = point.replace("\\040", " ")
-        if real.is_relative_to(point) and len(point) >= len(best[0]):
-            best = (point, kind)
-    return best[1]
 
 
 def _claim(path: Path) -> Claim:

@@ -34,7 +34,10 @@ MICRO_FILES = (
     (Folder.LORAS, micro.LORA_FILE),
 )
 # Suffixes that name a source's precision; the target names its own.
-PRECISION = re.compile(r"[-_.](f16|fp16|bf16|f32|fp32)$", re.IGNORECASE)
+PRECISION = re.compile(
+    r"[-_.](f16|fp16|bf16|f32|fp32|fp8(_e[45]m[23](fn)?)?(_scaled)?)$", re.IGNORECASE
+)
+_CUT_UP = re.compile(r"(-[0-9]+-of-[0-9]+)?\.safetensors(\.index\.json)?$")
 
 Report = Callable[[str, float], None]
 NoteChild = Callable[["subprocess.Popen[str]"], None]
@@ -145,11 +148,11 @@ def _unet(settings: Settings, report: Report, note: NoteChild) -> Path:
     target = models / Folder.UNET / target_name(source, settings.model.file_type)
     if target.is_file():
         return target
-    if not source.is_file():
+    if not source.exists():
         raise ModelError(
             "the Flux to quantise is not there",
             path=source,
-            fix='Set model.source to your FP16 or BF16 Flux (.safetensors), or to "micro"',
+            fix='Set model.source to your Flux (.safetensors, or its folder), or to "micro"',
         )
     logger.info("quantising %s to %s", source, target)
     _quantise(source, target, settings.model.file_type, report, note)
@@ -162,8 +165,12 @@ def _listed_name(path: Path, folder: Path) -> str:
 
 
 def target_name(source: Path, file_type: str) -> str:
-    """Return the file name of a quantised source: its own, with the new precision."""
-    return f"{PRECISION.sub('', source.stem)}-{file_type}.gguf"
+    """Return the file name of a quantised source: its own, with the new precision.
+
+    A sharded model is named as a whole, a folder with a model by its own name.
+    """
+    name = source.resolve().name if source.is_dir() else _CUT_UP.sub("", source.name)
+    return f"{PRECISION.sub('', name)}-{file_type}.gguf"
 
 
 def _quantise(source: Path, target: Path, file_type: str, report: Report, note: NoteChild) -> None:

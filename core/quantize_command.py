@@ -1,4 +1,4 @@
-"""``director.py quantize``: a Flux file becomes a GGUF, with a bar or with JSON lines.
+"""``director.py quantize``: a Flux or a T5 becomes a GGUF, with a bar or with JSON lines.
 
 The quantiser (and numpy with it) is loaded only here, so the director proper stays small.
 """
@@ -6,6 +6,7 @@ The quantiser (and numpy with it) is loaded only here, so the director proper st
 import argparse
 import json
 import os
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,14 +23,18 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 
+from core import dry_run
 from core.prepare import target_name
 from models.tensor_types import FileType
+from quantize import overrides
 from quantize.errors import Problem, QuantizeError
 
 if TYPE_CHECKING:
+    from quantize.convert import ConversionPlan
     from quantize.convert import Progress as Step
 
 REPORT_EVERY = 0.2  # seconds between JSON lines
+_COPY = "a folder on a Linux disk, such as one in your home, is several times as fast"
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -41,26 +46,69 @@ def run(arguments: argparse.Namespace) -> int:
     from quantize import convert  # brings numpy
 
     file_type = _file_type(arguments.type)
-    source: Path = arguments.source
-    target = arguments.target or source.with_name(target_name(source, file_type.name))
-    if target.exists() and not arguments.force:
+    target = arguments.target or _default_target(arguments.source, file_type.name)
+    if target.exists() and not (arguments.force or arguments.dry_run):
         _say(arguments.json, event="kept", target=str(target))
         return 0
     started = time.monotonic()
-    plan = convert.plan(source, target, file_type)
+    plan = convert.plan(
+        arguments.source,
+        target,
+        file_type,
+        overrides=[overrides.parse(wish) for wish in arguments.tensor_type],
+        by_name=arguments.sorted,
+    )
+    if arguments.dry_run:
+        return _dry_run(plan, arguments.json)
+    _tell(plan, arguments.json)
     steps = convert.run(plan, workers=os.cpu_count() or 1, force=arguments.force)
-    (_follow_json if arguments.json else _follow_bar)(steps, source.name)
-    seconds = time.monotonic() - started
+    (_follow_json if arguments.json else _follow_bar)(steps, arguments.source.name)
     _say(
         arguments.json,
         event="done",
         target=str(target),
         bytes=target.stat().st_size,
-        source_bytes=source.stat().st_size,
+        source_bytes=plan.source_bytes,
         tensors=len(plan.tensors),
-        seconds=round(seconds, 3),
+        seconds=round(time.monotonic() - started, 3),
     )
     return 0
+
+
+def _default_target(source: Path, file_type: str) -> Path:
+    """Beside the file or the folder that the model is in."""
+    place = source.resolve() if source.is_dir() else source
+    return place.with_name(target_name(source, file_type))
+
+
+def _dry_run(plan: "ConversionPlan", as_json: bool) -> int:
+    from quantize import estimate
+
+    found = estimate.estimate(plan, workers=os.cpu_count() or 1, clock=time.monotonic)
+    dry_run.report(plan, found, as_json)
+    return 0
+
+
+def _tell(plan: "ConversionPlan", as_json: bool) -> None:
+    """Say beforehand what the user may want to know, on stderr or as JSON."""
+    for note in (*plan.notes, *_slow_places(plan)):
+        if as_json:
+            print(json.dumps({"event": "note", "text": note}), flush=True)
+        else:
+            print(f"note: {note}", file=sys.stderr)
+
+
+def _slow_places(plan: "ConversionPlan") -> Iterator[str]:
+    """Warn of Windows' drives and the network's, with the speed that they have now."""
+    from quantize import disk_speed
+
+    for folder, kind in disk_speed.remote(plan.files):
+        inside = next(path for path in plan.files if disk_speed.existing_folder(path) == folder)
+        speed = disk_speed.read_speed(inside, time.monotonic)
+        yield f"{folder} lies on {kind} and reads at {speed / 1e6:,.0f} MB/s: {_COPY}"
+    for folder, kind in disk_speed.remote([plan.target]):
+        speed = disk_speed.write_speed(folder, time.monotonic)
+        yield f"{folder} lies on {kind} and takes {speed / 1e6:,.0f} MB/s: {_COPY}"
 
 
 def _file_type(name: str) -> FileType:

@@ -20,7 +20,7 @@ from bridge.workflow import Workflow
 from configs import settings as configs
 from configs.settings import WORKFLOWS, Settings
 from core import display
-from core.drop_folder import Claim, DropFolder, file_system
+from core.drop_folder import Claim, DropFolder
 from core.filing import OUR_PREFIX, Filing
 from core.host_process import HostProcess
 from core.host_source import HostSource
@@ -32,6 +32,7 @@ from core.resolve import Ready, Usual
 from core.run_loop import RunLoop
 from core.status import Board
 from core.tools import Patience, Tools
+from models.file_system import file_system
 
 logger = logging.getLogger(__name__)
 

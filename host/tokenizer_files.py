@@ -1,6 +1,7 @@
 """Where a text encoder's tokenizer comes from.
 
-In this order: the ``tokenizer`` metadata of the encoder's own file (our micro set), the file
+In this order: the metadata of the encoder's own file (the micro set, and what our quantiser made
+with a tokenizer beside its source), the file
 ``tokenizers/<name>/tokenizer.json`` in the models folder, and last the hub's ungated copies, which
 are fetched once and kept in the hub's cache. Nothing else here asks the network.
 """
@@ -33,7 +34,7 @@ def find(name: str, metadata: Mapping[str, object], models: Path, encoder: Path)
     Raises:
         RenderError: there is none, or it is damaged.
     """
-    own = metadata.get("tokenizer")
+    own = metadata.get("tokenizer") or metadata.get("tokenizer.huggingface.json")
     if isinstance(own, str):
         return _parse(own, encoder)
     path = models / "tokenizers" / name / "tokenizer.json"

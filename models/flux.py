@@ -260,12 +260,15 @@ def detect(shapes: Mapping[str, tuple[int, ...]]) -> FluxShape:
     try:
         shape = _sizes(shapes)
     except (KeyError, IndexError, ValueError, ZeroDivisionError):
-        raise ModelError(
-            "the tensors are not those of a FLUX.1 model",
-            why=_first_of(list(shapes), "it has"),
-            fix="Vulcan runs FLUX.1 (dev, schnell and what was made from them)",
-        ) from None
-    wanted = tensor_shapes(shape)
+        raise not_flux(shapes) from None
+    check_shapes(shapes, tensor_shapes(shape))
+    return shape
+
+
+def check_shapes(
+    shapes: Mapping[str, tuple[int, ...]], wanted: Mapping[str, tuple[int, ...]]
+) -> None:
+    """Raise a ModelError unless every wanted tensor is there, in its shape."""
     missing = [name for name in wanted if name not in shapes]
     misfits = [
         f"{name} is {shapes[name]}, should be {size}"
@@ -278,7 +281,15 @@ def detect(shapes: Mapping[str, tuple[int, ...]]) -> FluxShape:
             why=_first_of(missing + misfits, "missing or of the wrong shape:"),
             fix="Download it again",
         )
-    return shape
+
+
+def not_flux(names: Iterable[str]) -> ModelError:
+    """The refusal of a file with these tensors."""
+    return ModelError(
+        "the tensors are not those of a FLUX.1 model",
+        why=_first_of(list(names), "it has"),
+        fix="Vulcan runs FLUX.1 (dev, schnell and what was made from them)",
+    )
 
 
 def unexpected(shapes: Iterable[str], shape: FluxShape) -> list[str]:
@@ -296,9 +307,9 @@ def _sizes(shapes: Mapping[str, tuple[int, ...]]) -> FluxShape:
     out_channels, _ = shapes["final_layer.linear.weight"]
     return FluxShape(
         hidden=hidden,
-        heads=hidden // head_dim,
-        double_blocks=_count(shapes, "double_blocks"),
-        single_blocks=_count(shapes, "single_blocks"),
+        heads=heads_of(hidden, head_dim),
+        double_blocks=count_blocks(shapes, "double_blocks"),
+        single_blocks=count_blocks(shapes, "single_blocks"),
         in_channels=in_channels,
         context=context,
         pooled=pooled,
@@ -308,7 +319,15 @@ def _sizes(shapes: Mapping[str, tuple[int, ...]]) -> FluxShape:
     )
 
 
-def _count(names: Iterable[str], blocks: str) -> int:
+def heads_of(hidden: int, head_dim: int) -> int:
+    """How many heads of a width there are; ValueError or ZeroDivisionError if it does not fit."""
+    heads, rest = divmod(hidden, head_dim)
+    if rest or not heads:
+        raise ValueError(f"{hidden} is no multiple of {head_dim}")
+    return heads
+
+
+def count_blocks(names: Iterable[str], blocks: str) -> int:
     """How many different blocks are named. A gap then shows as missing tensors."""
     pattern = re.compile(rf"{blocks}\.([0-9]+)\.")
     return len({found[1] for name in names if (found := pattern.match(name))})

@@ -174,7 +174,12 @@ def read_header(path: Path) -> SafetensorsFile:
             file.seek(8)
             header = file.read(length)
     except OSError as error:
-        raise ModelError("it cannot be read", path=path, why=error.strerror or "") from error
+        raise ModelError(
+            "it cannot be read",
+            path=path,
+            why=error.strerror or "",
+            fix="Check the path, and that you may read it",
+        ) from error
     try:
         metadata, tensors = parse_header(header, 8 + length)
     except ValueError as error:

@@ -1,4 +1,4 @@
-"""Convert a FLUX.1 in F32, F16 or BF16 to a GGUF of any file type, in bounded memory.
+"""Convert a FLUX.1 or a T5 encoder to a GGUF of any file type, in bounded memory.
 
     plan(source, target, file_type)   headers only: types, order, places, every refusal
     run(plan, workers=n)              header first, then row chunks over n threads, then publish
@@ -14,7 +14,7 @@ import os
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
@@ -23,7 +23,8 @@ from quantize import kernel
 from quantize.errors import Problem, QuantizeError
 from quantize.part_file import part_of
 from quantize.plan import ConversionPlan, TensorPlan, plan
-from quantize.row_chunk import Chunk, ChunkConverter, Scratch, chunks
+from quantize.row_chunk import Chunk, ChunkConverter, ChunkReader, Scratch, chunks
+from quantize.write_behind import WriteBehind
 
 __all__ = ["ConversionPlan", "Progress", "TensorPlan", "plan", "run"]
 
@@ -58,10 +59,10 @@ def run(plan: ConversionPlan, *, workers: int, force: bool = False) -> Generator
     try:
         with part_of(plan.target, plan.total_bytes) as target_fd:
             os.pwrite(target_fd, plan.header, 0)
-            with plan.source.open("rb", buffering=0) as source:
-                converter = ChunkConverter(plan.source, source.fileno(), target_fd, kernels)
+            with opened(plan.files) as fds:
+                converter = ChunkConverter(ChunkReader(plan.files, fds), target_fd, kernels)
                 with closing(_converted(plan, converter, workers)) as done:
-                    yield from _progress(plan, done)
+                    yield from _progress(plan, done, WriteBehind(target_fd))
     except OSError as error:
         raise QuantizeError(
             Problem.DISK,
@@ -72,8 +73,17 @@ def run(plan: ConversionPlan, *, workers: int, force: bool = False) -> Generator
         ) from error
 
 
+@contextmanager
+def opened(files: Iterable[Path]) -> Iterator[list[int]]:
+    """Keep all files of a source open for reading; yields their descriptors, in order."""
+    with ExitStack() as stack:
+        yield [stack.enter_context(path.open("rb", buffering=0)).fileno() for path in files]
+
+
 def _check_target(plan: ConversionPlan, force: bool) -> None:
-    if plan.target.is_dir() or (plan.target.exists() and plan.target.samefile(plan.source)):
+    if plan.target.is_dir() or (
+        plan.target.exists() and any(map(plan.target.samefile, plan.files))
+    ):
         raise QuantizeError(
             Problem.BAD_SOURCE, "the target is the source, or a folder", path=plan.target
         )
@@ -120,9 +130,12 @@ def _finished(pending: deque[tuple[Chunk, Future[None]]]) -> Chunk:
     return chunk
 
 
-def _progress(plan: ConversionPlan, done: Iterable[Chunk]) -> Iterator[Progress]:
+def _progress(
+    plan: ConversionPlan, done: Iterable[Chunk], behind: WriteBehind
+) -> Iterator[Progress]:
     weights, written, total = 0, len(plan.header), plan.weights
     for chunk in done:
         weights += chunk.weights
         written += chunk.target_span[1]
+        behind.written(sum(chunk.target_span))
         yield Progress(chunk.tensor.name, weights, total, written, plan.total_bytes)

@@ -1,4 +1,4 @@
-"""ggml's own quantiser, called through ctypes: the oracle, and the engine for every type today.
+"""ggml's own quantiser, called through ctypes: the oracle, and the engine for a few types.
 
 It lives in the libggml-base that llama-cpp-python brings. Only that library is loaded, never the
 llama_cpp module, which would pull the whole of llama.cpp into the process.
@@ -87,14 +87,24 @@ def _fill_tables(library: ctypes.CDLL) -> None:
 
 
 class GgmlKernel:
-    """Packs rows of one type by ggml_quantize_chunk (a quantize.kernel.Kernel)."""
+    """Packs rows of one type by ggml_quantize_chunk (a quantize.widening.Engine)."""
 
     def __init__(self, tensor_type: TensorType) -> None:
         self._type = tensor_type
         self._library = _library()
 
     def quantise(self, rows: NDArray[np.float32], out: NDArray[np.uint8]) -> None:
-        """Pack `rows` (n, width) into `out`; see Kernel.quantise."""
+        """Pack `rows` (n, width), finite and C-contiguous, into exactly `out`.
+
+        Raises:
+            OverflowError: weights so large that a block's F16 scale is infinite.
+        """
+        self.blocks(rows, out)
+        if not self._library.ggml_validate_row_data(self._type, out.ctypes.data, out.nbytes):
+            raise OverflowError(f"a scale of {self._type.name} is not finite")
+
+    def blocks(self, rows: NDArray[np.float32], out: NDArray[np.uint8]) -> None:
+        """As quantise(), without the look at the scales."""
         nbytes = byte_size(rows.shape, self._type)
         if rows.ndim != 2 or rows.dtype != np.float32 or not rows.flags.c_contiguous:
             raise ValueError("ggml needs contiguous rows of float32")
@@ -103,5 +113,3 @@ class GgmlKernel:
         self._library.ggml_quantize_chunk(
             self._type, rows.ctypes.data, out.ctypes.data, 0, *rows.shape, None
         )
-        if not self._library.ggml_validate_row_data(self._type, out.ctypes.data, nbytes):
-            raise OverflowError(f"a scale of {self._type.name} is not finite")

@@ -16,8 +16,6 @@ from math import prod
 
 from models.tensor_types import FileType, TensorType, fits
 
-SOURCE_DTYPES = ("F32", "F16", "BF16")
-
 SMALL = 1024  # a tensor of so few weights is not worth a loss
 
 # The way in and out of the network, 0.5 % of its weights: an error here is in every pixel.
@@ -56,11 +54,12 @@ RECIPES: Mapping[FileType, Recipe] = {
 
 
 def stored_type(dtype: str, shape: Sequence[int]) -> TensorType:
-    """What an unquantised GGUF would store (convert.py's step); `dtype` is of SOURCE_DTYPES.
+    """What an unquantised GGUF would store (convert.py's step); `dtype` is one of decode.DTYPES.
 
-    Norm scales and biases stay exact in F32, except from an F16 source, where F16 already is.
+    Norm scales and biases stay exact in F32, except from an F16 or FP8 source, where F16 already
+    is (or where what was scaled FP8 is closer to F16 than it ever was to the truth).
     """
-    if dtype == "F16":
+    if dtype in ("F16", "F8_E4M3", "F8_E5M2"):
         return TensorType.F16
     if len(shape) == 1 or prod(shape) <= SMALL:
         return TensorType.F32

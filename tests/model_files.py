@@ -1,5 +1,6 @@
 """Small model files for tests, written by the safetensors package, not by our own code."""
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -8,7 +9,7 @@ import numpy as np
 import safetensors
 from numpy.typing import NDArray
 
-from models.flux import FluxShape, tensor_shapes
+from models.flux import FluxShape, diffusers_pieces, tensor_shapes
 
 Array: TypeAlias = NDArray[Any]
 Shape: TypeAlias = tuple[int, ...]
@@ -77,3 +78,23 @@ def flux_arrays(shape: FluxShape = TINY, dtype: str = "F16", seed: int = 0) -> d
             case _:
                 arrays[name] = to_bf16(values)
     return arrays
+
+
+def to_diffusers(arrays: Mapping[str, Array], shape: FluxShape = TINY) -> dict[str, Array]:
+    """The same weights under diffusers' names, cut as diffusers cuts them."""
+    cut: dict[str, Array] = {}
+    for name, piece in diffusers_pieces(shape).items():
+        rows = arrays[piece.tensor][piece.start_row : piece.start_row + piece.rows]
+        cut[name] = np.concatenate(np.split(rows, 2)[::-1]) if piece.swap_halves else rows
+    return cut
+
+
+def write_shards(folder: Path, stem: str, arrays: Mapping[str, Array], count: int) -> Path:
+    """Write arrays dealt out over `count` files, and their index; returns the index."""
+    names = [f"{stem}-{number + 1:05}-of-{count:05}.safetensors" for number in range(count)]
+    places = {tensor: names[number % count] for number, tensor in enumerate(arrays)}
+    for name in names:
+        write(folder / name, {t: arrays[t] for t, place in places.items() if place == name})
+    index = folder / f"{stem}.safetensors.index.json"
+    index.write_text(json.dumps({"metadata": {"total_size": 1}, "weight_map": places}))
+    return index

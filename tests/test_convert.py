@@ -24,7 +24,7 @@ from models.tensor_types import BLOCKS, FileType, TensorType
 from quantize import convert, row_chunk
 from quantize.convert import ConversionPlan, Progress
 from quantize.errors import Problem, QuantizeError
-from quantize.kernel import Bytes, Rows
+from quantize.kernel import Bytes
 from tests import model_files
 from tests.model_files import TINY, Array, flux_arrays, from_bf16
 
@@ -131,7 +131,7 @@ def test_the_gguf_package_reads_the_result(source: Path, target: Path) -> None:
 
 def test_tensors_keep_the_order_of_the_source_file(source: Path, target: Path) -> None:
     plan = convert.plan(source, target, FileType.Q4_K_S)
-    offsets = [tensor.source.offset for tensor in plan.tensors]
+    offsets = [part.info.offset for tensor in plan.tensors for part in tensor.parts]
     assert offsets == sorted(offsets)
     assert [t.offset for t in plan.tensors] == sorted(t.offset for t in plan.tensors)
 
@@ -184,22 +184,10 @@ def without(arrays: Mapping[str, Array], name: str) -> dict[str, Array]:
     return {other: array for other, array in arrays.items() if other != name}
 
 
-def as_fp8(path: Path) -> None:
-    content = path.read_bytes()
-    length = int.from_bytes(content[:8], "little")
-    header = json.loads(content[8 : 8 + length])
-    for entry in header.values():
-        begin, end = entry["data_offsets"]
-        entry |= {"dtype": "F8_E4M3", "data_offsets": [begin // 2, end // 2]}
-    text = json.dumps(header).encode()
-    data = content[8 + length :]
-    path.write_bytes(len(text).to_bytes(8, "little") + text + data[: len(data) // 2])
-
-
 @pytest.mark.parametrize(
     ("arrays", "why"),
     [
-        (diffusers_arrays(), "diffusers layout"),
+        (diffusers_arrays(), "not those of a FLUX.1 model"),
         ({"conv_in.weight": np.zeros((4, 4), "f2")}, "not those of a FLUX.1 model"),
         ({}, "not those of a FLUX.1 model"),
         (without(flux_arrays(), QKV), f"not complete: missing or of the wrong shape: {QKV}"),
@@ -221,12 +209,6 @@ def test_a_source_that_is_no_reference_flux_is_refused(
     assert not target.parent.exists()
 
 
-def test_fp8_is_refused_by_name(source: Path, target: Path) -> None:
-    as_fp8(source)
-    with pytest.raises(QuantizeError, match="the source is in F8_E4M3"):
-        convert.plan(source, target, FileType.Q4_K_S)
-
-
 def test_truncated_foreign_and_missing_sources_are_model_errors(
     tmp_path: Path, source: Path, target: Path
 ) -> None:
@@ -238,7 +220,7 @@ def test_truncated_foreign_and_missing_sources_are_model_errors(
         convert.plan(source, target, FileType.Q4_K_S)
     with pytest.raises(ModelError, match="cannot be read"):
         convert.plan(tmp_path / "nothing.safetensors", target, FileType.Q4_K_S)
-    with pytest.raises(QuantizeError, match="is a folder"):
+    with pytest.raises(ModelError, match="no safetensors file"):
         convert.plan(tmp_path, target, FileType.Q4_K_S)
 
 
@@ -417,8 +399,8 @@ def test_a_kernel_can_take_over_a_type(
     source: Path, target: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Sevens:
-        def quantise(self, rows: Rows, out: Bytes) -> None:
-            assert rows.dtype == np.float32
+        def pack(self, raw: Bytes, source: str, rows: int, width: int, out: Bytes) -> None:
+            assert (source, raw.nbytes) == ("F16", 2 * rows * width)
             out[:] = 7
 
     monkeypatch.setattr("quantize.kernel.find", lambda kind: Sevens())
@@ -512,5 +494,5 @@ def test_memory_does_not_grow_with_the_model(tmp_path: Path) -> None:
     )
     assert large.source_bytes > 600e6
     peak = peak_rss(large)
-    assert peak < 100e6
+    assert peak < 200e6  # LLVM, which compiles the kernels, is 80 MB of it
     assert peak - peak_rss(small) < 40e6

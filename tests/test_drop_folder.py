@@ -1,4 +1,3 @@
-import os
 import shutil
 import threading
 import time
@@ -8,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from core import drop_folder
-from core.drop_folder import Claim, DropFolder, file_system
+from core.drop_folder import Claim, DropFolder
 
 
 class Watching:
@@ -146,10 +145,3 @@ def test_finished_files_keep_their_names_and_never_overwrite(tmp_path: Path) -> 
     folder.finish(claim, error="# no")
     assert (tmp_path / drop_folder.FAILED / "b.txt.error.md").read_text() == "# no"
     folder.close()
-
-
-def test_the_file_system_is_that_of_the_longest_mount(tmp_path: Path) -> None:
-    mounts = f"/dev/a / ext4 rw 0 0\nC:\\134 /mnt/c 9p rw 0 0\nx {tmp_path} drvfs rw 0 0\n"
-    assert file_system(tmp_path / "sub", mounts) == "drvfs"
-    assert file_system(tmp_path.parent, mounts) == "ext4"
-    assert file_system(Path(os.sep), "") == ""
