@@ -6,9 +6,11 @@ The quantiser (and numpy with it) is loaded only here, so the director proper st
 import argparse
 import json
 import os
+import signal
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -62,7 +64,8 @@ def run(arguments: argparse.Namespace) -> int:
         return _dry_run(plan, arguments.json)
     _tell(plan, arguments.json)
     steps = convert.run(plan, workers=os.cpu_count() or 1, force=arguments.force)
-    (_follow_json if arguments.json else _follow_bar)(steps, arguments.source.name)
+    with _tidy_when_terminated(), closing(steps):
+        (_follow_json if arguments.json else _follow_bar)(steps, arguments.source.name)
     _say(
         arguments.json,
         event="done",
@@ -73,6 +76,16 @@ def run(arguments: argparse.Namespace) -> int:
         seconds=round(time.monotonic() - started, 3),
     )
     return 0
+
+
+@contextmanager
+def _tidy_when_terminated() -> Iterator[None]:
+    """SIGTERM ends it as Ctrl-C does: without gigabytes of a half-made file left behind."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _default_target(source: Path, file_type: str) -> Path:

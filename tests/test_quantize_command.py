@@ -1,6 +1,11 @@
 import json
 import os
+import signal
+import subprocess
+import sys
+from dataclasses import replace
 from itertools import pairwise
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +14,7 @@ import pytest
 from core import arguments, quantize_command
 from core.prepare import target_name
 from models import gguf_file
+from models.flux import tensor_shapes
 from models.tensor_types import TensorType
 from quantize import disk_speed, row_chunk, write_behind
 from tests import model_files
@@ -161,3 +167,25 @@ def test_pages_of_the_target_are_given_up_window_by_window(
     assert dropped == [(number * (64 << 10), 64 << 10) for number in range(len(dropped))]
     assert windows - 3 <= len(dropped) <= windows
     assert target.read_bytes() == before
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
+def test_a_command_that_is_stopped_leaves_nothing(tmp_path: Path, how: signal.Signals) -> None:
+    shape = replace(model_files.TINY, hidden=1536, heads=12, mlp=6144, single_blocks=4)
+    source, size = tmp_path / "flux.safetensors", 0
+    header: dict[str, Any] = {}
+    for name, dims in tensor_shapes(shape).items():
+        span = [size, size := size + 4 * prod(dims)]
+        header[name] = {"dtype": "F32", "shape": dims, "data_offsets": span}
+    text = json.dumps(header).encode()
+    source.write_bytes(len(text).to_bytes(8, "little") + text)
+    os.truncate(source, 8 + len(text) + size)
+    director = Path(__file__).resolve().parents[1] / "core" / "director.py"
+    command = [sys.executable, str(director), "quantize", str(source), "--type=Q4_0", "--json"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
+        assert child.stdout is not None
+        assert json.loads(child.stdout.readline())["event"] == "progress"
+        assert source.with_name("flux-Q4_0.gguf.part").exists()
+        child.send_signal(how)
+        assert child.wait(20) == 130
+    assert [path.name for path in tmp_path.iterdir()] == [source.name]

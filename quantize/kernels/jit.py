@@ -4,7 +4,8 @@ What a processor can is read from LLVM. 512-bit vectors need AVX-512 with its BW
 256-bit ones AVX2; every x86-64 and every 64-bit ARM has 128 bits. Anything else has no vectors
 here, and its kernels run on the array machine.
 
-Compiling takes about a quarter of a second per type and source format, so nothing is kept on disk.
+Compiling takes a tenth to a fifth of a second per type and source format, so nothing is kept on
+disk.
 """
 
 import ctypes
