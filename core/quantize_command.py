@@ -97,7 +97,12 @@ def _default_target(source: Path, file_type: str) -> Path:
 def _dry_run(plan: "ConversionPlan", as_json: bool) -> int:
     from quantize import estimate
 
-    found = estimate.estimate(plan, workers=os.cpu_count() or 1, clock=time.monotonic)
+    found = estimate.estimate(
+        plan,
+        workers=os.cpu_count() or 1,
+        clock=time.monotonic,
+        processor_clock=time.thread_time,
+    )
     dry_run.report(plan, found, as_json)
     return 0
 

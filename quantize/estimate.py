@@ -4,7 +4,7 @@ One chunk of each kind (tensor type, source dtype) is read from the source and c
 be, into a file that has no name. From that follow the processor's seconds; the disk's follow from
 a look at the source. Whichever is longer is the estimate, since the two overlap.
 
-The target's folder is only asked for room. The clock is an argument.
+The target's folder is only asked for room. The clocks are arguments.
 """
 
 import os
@@ -20,6 +20,8 @@ from quantize import convert, disk_speed, kernel
 from quantize.convert import ConversionPlan
 from quantize.disk_speed import Clock
 from quantize.row_chunk import Chunk, ChunkConverter, ChunkReader, Scratch, chunks
+
+_TRIES = 5
 
 Kind = tuple[TensorType, str]  # tensor type, and dtype of the source
 
@@ -43,8 +45,17 @@ class Estimate:
     free: int
 
 
-def estimate(plan: ConversionPlan, *, workers: int, clock: Clock) -> Estimate:
+def estimate(
+    plan: ConversionPlan, *, workers: int, clock: Clock, processor_clock: Clock
+) -> Estimate:
     """Measure and reckon.
+
+    Args:
+        plan: what to reckon.
+        workers: how many threads it will have.
+        clock: seconds, the wall's.
+        processor_clock: seconds of this thread on a processor, which a busy machine does not
+            stretch.
 
     Raises:
         QuantizeError: a weight of the pieces that were tried is not usable.
@@ -53,7 +64,7 @@ def estimate(plan: ConversionPlan, *, workers: int, clock: Clock) -> Estimate:
     """
     largest, weights = _kinds(plan)
     scratch = Scratch(max((chunk.weights for chunk in largest.values()), default=0))
-    rates = _seconds_per_weight(plan, largest, scratch, clock)
+    rates = _seconds_per_weight(plan, largest, scratch, processor_clock)
     processor = sum(weights[kind] * rates[kind] for kind in weights)
     speed = min(disk_speed.read_speed(path, clock) for path in plan.files)
     return Estimate(
@@ -85,10 +96,13 @@ def _seconds_per_weight(
     with tempfile.TemporaryFile() as nowhere, convert.opened(plan.files) as fds:
         converter = ChunkConverter(ChunkReader(plan.files, fds), nowhere.fileno(), kernels)
         for kind, chunk in largest.items():
-            converter.convert(chunk, scratch)  # compiles, and brings it into the cache
-            started = clock()
-            converter.convert(chunk, scratch)
-            seconds[kind] = (clock() - started) / chunk.weights
+            converter.convert(chunk, scratch)  # compiles
+            tries = []
+            for _ in range(_TRIES):
+                started = clock()
+                converter.convert(chunk, scratch)
+                tries.append(clock() - started)
+            seconds[kind] = min(tries) / chunk.weights
     return seconds
 
 
