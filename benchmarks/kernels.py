@@ -78,10 +78,11 @@ def measure(
     raw = source_bytes(rows, source)
     packed = np.empty(rows.size // BLOCKS[kind].size * BLOCKS[kind].nbytes, np.uint8)
     packer, ggml = Packer(kernel.OWN[kind], TARGETS[width]), GgmlKernel(kind)
-    first = seconds(lambda: packer.pack(raw, source, *rows.shape, packed))
+    count, size = rows.shape
+    first = seconds(lambda: packer.pack(raw, source, count, size, packed))
     mine, theirs = [], []
     for _ in range(rounds):
-        mine.append(seconds(lambda: packer.pack(raw, source, *rows.shape, packed)))
+        mine.append(seconds(lambda: packer.pack(raw, source, count, size, packed)))
         theirs.append(seconds(lambda: ggml.quantise(rows, packed)))
     own, other = statistics.median(mine), statistics.median(theirs)
     return Rate(rows.size / own / 1e6, other / own, first - own)

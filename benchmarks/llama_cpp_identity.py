@@ -84,7 +84,7 @@ def write_flux(path: Path, shape: FluxShape) -> None:
         file.write(len(text).to_bytes(8, "little") + text)
         for left in range(position // 2, 0, -PIECE):
             weights = stream.standard_normal(min(PIECE, left), dtype=np.float32) * np.float32(0.02)
-            file.write((weights.view(np.uint32) >> 16).astype(np.uint16))
+            file.write((weights.view(np.uint32) >> 16).astype(np.uint16).data)
 
 
 def quantise(source: Path, target: Path, file_type: FileType) -> None:
