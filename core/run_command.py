@@ -112,7 +112,6 @@ class Director:
         self._bad_files = 0
         self._failed_jobs = 0
         self._loop: RunLoop | None = None
-        self._intake: Intake | None = None
         self._preparing: subprocess.Popen[str] | None = None
 
     def run(self) -> int:
@@ -166,16 +165,19 @@ class Director:
         """Prepare, then drive the host until the end."""
         ready, loras = prepare(self._settings, self._report, self._note_child)
         self._board.update(activity=None)
-        self._intake = self._make_intake(ready, loras)
-        self._loop = self._make_loop(ready, loras)
+        intake = self._make_intake(ready, loras)
+        self._loop = loop = self._make_loop(ready, loras, intake)
         if self._over.is_set():
             return
-        intake = threading.Thread(
-            target=self._guarded, args=(self._take_in,), name="intake", daemon=True
+        taking_in = threading.Thread(
+            target=self._guarded,
+            args=(lambda: self._take_in(intake, loop),),
+            name="intake",
+            daemon=True,
         )
-        intake.start()
-        self._loop.run()
-        intake.join(timeout=5)
+        taking_in.start()
+        loop.run()
+        taking_in.join(timeout=5)
 
     def _note_child(self, child: subprocess.Popen[str]) -> None:
         self._preparing = child
@@ -183,24 +185,21 @@ class Director:
     def _report(self, what: str, share: float) -> None:
         self._board.update(activity=(what, share))
 
-    def _take_in(self) -> None:
+    def _take_in(self, intake: Intake, loop: RunLoop) -> None:
         """Enter prompt files as they come; with ``--once``, end when all is done."""
-        assert self._intake is not None  # noqa: S101 - made before this thread
         for claim in self._folder.left_over():
-            self._enter(claim)
-        self._intake.settle_all()
+            self._enter(claim, intake, loop)
+        intake.settle_all()
         self._tidy_host()
         for claim in self._folder.claims(until_empty=self._once):
-            self._enter(claim)
+            self._enter(claim, intake, loop)
         if self._once and not self._over.is_set():
             self._wait_for_jobs()
             self._stop()
 
-    def _enter(self, claim: Claim) -> None:
-        assert self._intake is not None  # noqa: S101 - made before this thread
-        assert self._loop is not None  # noqa: S101 - made before this thread
-        if self._intake.enter(claim):
-            self._loop.wake()
+    def _enter(self, claim: Claim, intake: Intake, loop: RunLoop) -> None:
+        if intake.enter(claim):
+            loop.wake()
         else:
             self._bad_files += 1
 
@@ -217,15 +216,14 @@ class Director:
         for job in saved - {job.id for job in self._journal.on_host()}:
             self._process.discard(f"{OUR_PREFIX}/{job}")
 
-    def _on_ended(self, job: Job) -> None:
+    def _on_ended(self, job: Job, intake: Intake) -> None:
         self._process.discard(f"{OUR_PREFIX}/{job.id}")
         if job.state is State.DONE:
             took = f", {job.seconds:.1f} s" if job.seconds else ""
             logger.info("made %s%s", job.paths[0].name, took)
         else:
             self._failed_jobs += 1
-        assert self._intake is not None  # noqa: S101 - made before any job
-        self._intake.settle(job.claim)
+        intake.settle(job.claim)
 
     def _make_intake(self, ready: Ready, loras: Loras) -> Intake:
         return Intake(
@@ -238,7 +236,7 @@ class Director:
             today=lambda: time.strftime("%Y-%m-%d"),
         )
 
-    def _make_loop(self, ready: Ready, loras: Loras) -> RunLoop:
+    def _make_loop(self, ready: Ready, loras: Loras, intake: Intake) -> RunLoop:
         host = self._settings.host
         source = HostSource(
             use=host.use,
@@ -262,7 +260,7 @@ class Director:
             board=self._board,
             patience=patience,
             clock=time.time,
-            on_ended=self._on_ended,
+            on_ended=lambda job: self._on_ended(job, intake),
         )
         return RunLoop(tools, source, ready.unet)
 
