@@ -76,6 +76,6 @@ def _check_room(target: Path, nbytes: int) -> None:
             Problem.NO_SPACE,
             "the disk has no room for the file",
             path=target,
-            why=f"it needs {nbytes / 1e9:.2f} GB, {free / 1e9:.2f} GB are free",
+            why=f"it needs {nbytes / 1e6:,.1f} MB, {free / 1e6:,.1f} MB are free",
             fix="Make room, or choose another folder",
         )
