@@ -143,7 +143,7 @@ def main(argv: list[str]) -> int:
     try:
         listener = listen(chosen.port)
     except OSError as error:
-        logger.error("port %s cannot be used: %s", chosen.port, error.strerror)  # noqa: TRY400
+        logger.error("port %s cannot be used: %s", chosen.port, error.strerror)  # noqa: TRY400 - no traceback for a user
         return 1
     paths = (chosen.models, chosen.output, chosen.input, chosen.temp)
     folders = Folders(*(path.absolute() for path in paths))

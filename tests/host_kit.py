@@ -327,3 +327,21 @@ class Collector:
     def __call__(self, message: messages.Message, client_id: str | None) -> None:
         """Take one."""
         self.messages.append((message, client_id))
+
+
+def image(color: int = 1, size: int = 64) -> dict[str, Any]:
+    inputs = {"width": size, "height": size, "batch_size": 1, "color": color}
+    return {"class_type": "EmptyImage", "inputs": inputs}
+
+
+def saved(color: int = 1, prefix: str = "lab") -> dict[str, Any]:
+    save = {"images": ["1", 0], "filename_prefix": prefix}
+    return {"1": image(color), "9": {"class_type": "SaveImage", "inputs": save}}
+
+
+def slow(seconds: float, steps: int, nonce: int = 0) -> dict[str, Any]:
+    inputs = {"image": ["1", 0], "seconds": seconds, "steps": steps, "preview": False}
+    graph = saved(time.time_ns() & 0xFFFFFF)  # never from the cache
+    graph["2"] = {"class_type": "LabSlow", "inputs": {**inputs, "nonce": nonce or time.time_ns()}}
+    graph["9"]["inputs"]["images"] = ["2", 0]
+    return graph

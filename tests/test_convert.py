@@ -1,37 +1,39 @@
 import ctypes
 import importlib.util
-import json
 import os
 import shutil
-import signal
-import subprocess
-import sys
 import threading
-from collections.abc import Mapping
-from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
-from typing import Any
 
 import gguf
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from models import flux, gguf_file
+from models import gguf_file
 from models.errors import ModelError
-from models.flux import FluxShape, tensor_shapes
+from models.flux import tensor_shapes
 from models.tensor_types import BLOCKS, FileType, TensorType
 from quantize import convert, row_chunk
-from quantize.convert import ConversionPlan, Progress
 from quantize.errors import Problem, QuantizeError
 from quantize.kernel import Bytes
 from tests import model_files
+from tests.convert_kit import convert_file, left_beside
 from tests.model_files import TINY, Array, flux_arrays, from_bf16
 
-ROOT = Path(__file__).resolve().parents[1]
 QKV = "double_blocks.0.img_attn.qkv.weight"
 KEPT = "txt_in.weight"
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    return model_files.write(tmp_path / "flux.safetensors", flux_arrays())
+
+
+@pytest.fixture
+def target(tmp_path: Path) -> Path:
+    return tmp_path / "out" / "flux-Q4_K_S.gguf"
 
 
 def ggml_bytes(values: NDArray[np.float32], kind: TensorType) -> bytes:
@@ -60,28 +62,6 @@ def expected(array: Array, dtype: str, kind: TensorType) -> bytes:
     if dtype == "F32" and array.ndim > 1:
         values = values.astype("f2").astype("f4")
     return ggml_bytes(values, kind)
-
-
-def convert_file(
-    source: Path, target: Path, file_type: FileType = FileType.Q4_K_S, **options: Any
-) -> list[Progress]:
-    plan = convert.plan(source, target, file_type)
-    return list(convert.run(plan, **{"workers": 2} | options))
-
-
-@pytest.fixture
-def source(tmp_path: Path) -> Path:
-    return model_files.write(tmp_path / "flux.safetensors", flux_arrays())
-
-
-@pytest.fixture
-def target(tmp_path: Path) -> Path:
-    return tmp_path / "out" / "flux-Q4_K_S.gguf"
-
-
-def left_beside(target: Path) -> list[str]:
-    """Names in the target's folder, if there is one."""
-    return sorted(path.name for path in target.parent.glob("*"))
 
 
 @pytest.mark.parametrize("dtype", ["F32", "F16", "BF16"])
@@ -173,114 +153,6 @@ def test_a_plan_tells_what_will_be_saved(source: Path, target: Path) -> None:
     assert (plan.quantised, plan.kept) == (13, len(tensor_shapes(TINY)) - 13)
     assert 0.5 < plan.saving < 0.72
     assert not target.parent.exists()
-
-
-# --- sources that are refused ---------------------------------------------------------------------
-
-
-def diffusers_arrays() -> dict[str, Array]:
-    return {name: np.zeros((4, 4), "f2") for name in flux.diffusers_pieces(TINY)}
-
-
-def without(arrays: Mapping[str, Array], name: str) -> dict[str, Array]:
-    return {other: array for other, array in arrays.items() if other != name}
-
-
-@pytest.mark.parametrize(
-    ("arrays", "why"),
-    [
-        (diffusers_arrays(), "not those of a FLUX.1 model"),
-        ({"conv_in.weight": np.zeros((4, 4), "f2")}, "not those of a FLUX.1 model"),
-        ({}, "not those of a FLUX.1 model"),
-        (without(flux_arrays(), QKV), f"not complete: missing or of the wrong shape: {QKV}"),
-        (flux_arrays() | {"scaled_fp8": np.zeros(2, "f2")}, "no rule for scaled_fp8"),
-    ],
-    ids=["diffusers", "other", "empty", "incomplete", "stranger"],
-)
-def test_a_source_that_is_no_reference_flux_is_refused(
-    tmp_path: Path, target: Path, arrays: dict[str, Array], why: str
-) -> None:
-    source = model_files.write(tmp_path / "x.safetensors", arrays)
-    with pytest.raises((QuantizeError, ModelError)) as caught:
-        convert.plan(source, target, FileType.Q4_K_S)
-    error = caught.value
-    assert isinstance(error, QuantizeError | ModelError)
-    assert why in str(error)
-    assert error.path == source
-    assert error.fix
-    assert not target.parent.exists()
-
-
-def test_truncated_foreign_and_missing_sources_are_model_errors(
-    tmp_path: Path, source: Path, target: Path
-) -> None:
-    os.truncate(source, source.stat().st_size - 1)
-    with pytest.raises(ModelError, match="truncated"):
-        convert.plan(source, target, FileType.Q4_K_S)
-    source.write_bytes(os.urandom(1000))
-    with pytest.raises(ModelError, match="no safetensors file"):
-        convert.plan(source, target, FileType.Q4_K_S)
-    with pytest.raises(ModelError, match="cannot be read"):
-        convert.plan(tmp_path / "nothing.safetensors", target, FileType.Q4_K_S)
-    with pytest.raises(ModelError, match="no safetensors file"):
-        convert.plan(tmp_path, target, FileType.Q4_K_S)
-
-
-def test_a_gguf_as_source_is_told_as_such(source: Path, target: Path) -> None:
-    convert_file(source, target)
-    with pytest.raises(ModelError, match="it is a GGUF file"):
-        convert.plan(target, target.with_name("again.gguf"), FileType.Q4_K_S)
-
-
-@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-@pytest.mark.parametrize("dtype", ["F32", "F16", "BF16"])
-@pytest.mark.parametrize("name", [QKV, KEPT])
-def test_the_first_bad_weight_is_named_and_nothing_is_left(
-    tmp_path: Path, target: Path, dtype: str, value: float, name: str
-) -> None:
-    arrays = flux_arrays(dtype=dtype)
-    bits = np.array(value, np.float32)
-    bad = model_files.to_bf16(bits[None])[0] if dtype == "BF16" else bits.astype(arrays[name].dtype)
-    arrays[name][200, 7] = arrays[name][201, 3] = bad
-    source = model_files.write(tmp_path / "x.safetensors", arrays)
-    with pytest.raises(QuantizeError) as caught:
-        convert_file(source, target)
-    assert caught.value.kind is Problem.BAD_WEIGHT
-    assert f"{name} holds {'NaN' if np.isnan(value) else 'infinity'}" in str(caught.value)
-    assert "at [200, 7]" in str(caught.value)
-    assert left_beside(target) == []
-
-
-def test_a_bad_weight_in_a_later_chunk_has_its_place_in_the_tensor(
-    tmp_path: Path, target: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(row_chunk, "CHUNK_WEIGHTS", 10_000)
-    arrays = flux_arrays()
-    arrays[QKV][700, 250] = np.nan
-    arrays["single_blocks.0.modulation.lin.bias"][5] = np.nan  # later in the file
-    source = model_files.write(tmp_path / "x.safetensors", arrays)
-    with pytest.raises(QuantizeError, match=rf"{QKV} holds NaN at \[700, 250\]"):
-        convert_file(source, target, workers=3)
-
-
-def test_an_f32_weight_beyond_f16_is_told(tmp_path: Path, target: Path) -> None:
-    arrays = flux_arrays(dtype="F32")
-    arrays[QKV][1, 2] = 1e6
-    source = model_files.write(tmp_path / "x.safetensors", arrays)
-    with pytest.raises(QuantizeError, match=r"holds a weight beyond F16's range at \[1, 2\]"):
-        convert_file(source, target)
-
-
-def test_a_weight_too_large_for_a_blocks_scale_is_told(
-    tmp_path: Path, target: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
-    arrays = flux_arrays(dtype="BF16")
-    arrays[QKV][1, 2] = model_files.to_bf16(np.array([1e12], np.float32))[0]
-    source = model_files.write(tmp_path / "x.safetensors", arrays)
-    with pytest.raises(QuantizeError, match=r"too large for Q4_K, at \[1, 2\]"):
-        convert_file(source, target)
-    assert left_beside(target) == []
-    capfd.readouterr()  # ggml says so too, on stderr
 
 
 # --- the target -----------------------------------------------------------------------------------
@@ -410,91 +282,3 @@ def test_a_kernel_can_take_over_a_type(
     made = gguf_file.read_header(target).tensor(QKV)
     data = target.read_bytes()[made.offset : made.offset + made.nbytes]
     assert data == b"\7" * made.nbytes
-
-
-# --- as a process ---------------------------------------------------------------------------------
-
-SCRIPT = """
-import sys, time
-from pathlib import Path
-from models.tensor_types import FileType
-from quantize import convert
-
-plan = convert.plan(Path(sys.argv[1]), Path(sys.argv[2]), FileType.Q4_K_S)
-try:
-    for step in convert.run(plan, workers=2):
-        if sys.argv[3] == "wait" and step.weights_done > plan.weights // 2:
-            print("half", flush=True)
-            time.sleep(60)
-except KeyboardInterrupt:
-    sys.exit(130)
-print(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0])
-"""
-
-
-def start(source: Path, target: Path, mode: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-c", SCRIPT, str(source), str(target), mode],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-
-
-def stopped_half_way(source: Path, target: Path, by: signal.Signals) -> int:
-    with start(source, target, "wait") as child:
-        assert child.stdout is not None
-        assert child.stdout.readline() == "half\n"
-        child.send_signal(by)
-        return child.wait(20)
-
-
-def test_ctrl_c_leaves_nothing(source: Path, target: Path) -> None:
-    assert stopped_half_way(source, target, signal.SIGINT) == 130
-    assert left_beside(target) == []
-
-
-def test_kill_9_leaves_nothing_under_the_final_name_and_the_next_run_clears_up(
-    source: Path, target: Path
-) -> None:
-    assert stopped_half_way(source, target, signal.SIGKILL) == -signal.SIGKILL
-    assert left_beside(target) == [f"{target.name}.part"]
-    convert_file(source, target)
-    assert left_beside(target) == [target.name]
-
-
-def sparse(path: Path, shape: FluxShape) -> ConversionPlan:
-    """A Flux of zeros in F32, which takes no room on disk."""
-    header: dict[str, Any] = {}
-    position = 0
-    for name, size in tensor_shapes(shape).items():
-        end = position + 4 * int(np.prod(size))
-        header[name] = {"dtype": "F32", "shape": size, "data_offsets": [position, end]}
-        position = end
-    text = json.dumps(header).encode()
-    path.write_bytes(len(text).to_bytes(8, "little") + text)
-    os.truncate(path, 8 + len(text) + position)
-    return convert.plan(path, path.with_suffix(".gguf"), FileType.Q4_K_S)
-
-
-def peak_rss(plan: ConversionPlan) -> int:
-    """Bytes of memory at the highest, of a process of its own.
-
-    VmHWM, since getrusage's ru_maxrss survives exec() and would be that of the tests.
-    """
-    with start(plan.source, plan.target, "run") as child:
-        out, _ = child.communicate(timeout=60)
-    assert child.returncode == 0
-    return int(out) * 1024
-
-
-def test_memory_does_not_grow_with_the_model(tmp_path: Path) -> None:
-    small = sparse(tmp_path / "small.safetensors", TINY)
-    large = sparse(
-        tmp_path / "large.safetensors",
-        replace(TINY, hidden=1536, heads=12, mlp=6144, double_blocks=1, single_blocks=2),
-    )
-    assert large.source_bytes > 600e6
-    peak = peak_rss(large)
-    assert peak < 200e6  # LLVM, which compiles the kernels, is 80 MB of it
-    assert peak - peak_rss(small) < 40e6
