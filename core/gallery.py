@@ -76,7 +76,20 @@ def save(paths: Sequence[Path], pictures: Sequence[bytes]) -> None:
     """
     for path, picture in zip(paths, pictures, strict=True):
         try:
-            store.atomic_write(path, picture)
+            _save_one(path, picture)
         except OSError as error:
             error.filename = error.filename or str(path)  # a full disk does not name the file
             raise
+
+
+def _save_one(path: Path, picture: bytes) -> None:
+    # One name, not a random one: after a kill -9 the job is filed again under the same path, and
+    # takes the scrap over. The director's lock keeps a second writer away.
+    temp = path.with_name(f".{path.name}.part")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        temp.write_bytes(picture)
+        store.publish(temp, path)
+    except OSError:
+        temp.unlink(missing_ok=True)
+        raise

@@ -2,6 +2,8 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from core import gallery
 from core.gallery import Provenance
 from tests.sample_request import REQUEST
@@ -36,3 +38,22 @@ def test_saving_again_changes_nothing_and_leaves_no_scraps(tmp_path: Path) -> No
     gallery.save(paths, [b"x"])
     assert [path.name for path in paths[0].parent.iterdir()] == ["a.png"]
     assert paths[0].read_bytes() == b"x"
+
+
+def test_a_save_cut_off_before_its_rename_is_taken_over_by_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Killed(BaseException):
+        """Stands in for kill -9: nothing that follows it runs."""
+
+    def killed(*_: object) -> None:
+        raise Killed
+
+    path = tmp_path / "a.png"
+    with monkeypatch.context() as patched, pytest.raises(Killed):
+        patched.setattr("models.store.publish", killed)
+        gallery.save([path], [b"longer than the picture"])
+    assert list(tmp_path.iterdir()) == [tmp_path / ".a.png.part"]
+    gallery.save([path], [b"picture"])
+    assert list(tmp_path.iterdir()) == [path]
+    assert path.read_bytes() == b"picture"
