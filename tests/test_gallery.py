@@ -50,9 +50,10 @@ def test_a_save_cut_off_before_its_rename_is_taken_over_by_the_next(
         raise Killed
 
     path = tmp_path / "a.png"
-    with monkeypatch.context() as patched, pytest.raises(Killed):
+    with monkeypatch.context() as patched:
         patched.setattr("models.store.publish", killed)
-        gallery.save([path], [b"longer than the picture"])
+        with pytest.raises(Killed):
+            gallery.save([path], [b"longer than the picture"])
     assert list(tmp_path.iterdir()) == [tmp_path / ".a.png.part"]
     gallery.save([path], [b"picture"])
     assert list(tmp_path.iterdir()) == [path]
