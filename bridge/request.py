@@ -18,6 +18,24 @@ class LoraChoice:
 
 
 @dataclass(frozen=True, slots=True)
+class InputImage:
+    """A picture that a workflow starts from.
+
+    Attributes:
+        name: the user's file name.
+        path: where the director keeps it, absolute.
+        sha256: of its bytes; hosts are given it under a name made of this.
+    """
+
+    name: str
+    path: str
+    sha256: str
+
+
+Scalar = str | int | float | bool
+
+
+@dataclass(frozen=True, slots=True)
 class Request:
     """One image to be made.
 
@@ -35,6 +53,16 @@ class Request:
         unet: diffusion model file.
         text_encoders: CLIP-L and T5 files.
         vae: autoencoder file.
+        sampler: ComfyUI's name of it; empty for the workflow's own.
+        scheduler: likewise.
+        denoise: share of the noise schedule to run; ``None`` for the workflow's own.
+        batch: pictures made at once by this one job.
+        image: what the workflow starts from, where it starts from one.
+        slots: further inputs by the workflow's own slot names, or by ``node.input``.
+        asked: slots that the prompt file set itself, so that the workflow must have them.
+        template: the prompt as it was written, before variants and wildcards were drawn;
+            empty where nothing was drawn.
+        cell: where it stands in a grid: axis and value, in the order of the axes.
     """
 
     prompt: str
@@ -50,6 +78,15 @@ class Request:
     unet: str
     text_encoders: tuple[str, str]
     vae: str
+    sampler: str = ""
+    scheduler: str = ""
+    denoise: float | None = None
+    batch: int = 1
+    image: InputImage | None = None
+    slots: tuple[tuple[str, Scalar], ...] = ()
+    asked: tuple[str, ...] = ()
+    template: str = ""
+    cell: tuple[tuple[str, str], ...] = ()
 
     def to_json(self) -> str:
         """Write the request as one line of JSON with sorted keys."""
@@ -61,4 +98,9 @@ class Request:
         fields: dict[str, Any] = json.loads(text)
         fields["loras"] = tuple(LoraChoice(**lora) for lora in fields["loras"])
         fields["text_encoders"] = tuple(fields["text_encoders"])
+        if fields.get("image"):
+            fields["image"] = InputImage(**fields["image"])
+        for pairs in ("slots", "cell"):
+            fields[pairs] = tuple((name, value) for name, value in fields.get(pairs, ()))
+        fields["asked"] = tuple(fields.get("asked", ()))
         return cls(**fields)

@@ -44,11 +44,15 @@ class Claim:
         name: unique name in ``.claimed``; job ids derive from it.
         file: the name the user gave it.
         path: where it lies now.
+        batch: sub-folder of the inbox it was dropped in, with slashes; empty for the inbox.
+        image: the picture that lay beside it under the same stem, where it lies now.
     """
 
     name: str
     file: str
     path: Path
+    batch: str = ""
+    image: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
