@@ -147,6 +147,10 @@ class HostClient:
         """Take a job out of the queue if it still waits there."""
         self._checked(self._post("/queue", {"delete": [prompt_id]}), "/queue")
 
+    def forget(self, prompt_id: str) -> None:
+        """Delete a job's history entry, so that a new attempt's cannot be mistaken for it."""
+        self._checked(self._post("/history", {"delete": [prompt_id]}), "/history")
+
     def _accept(self, body: Mapping[str, Any], prompt_id: str) -> None:
         if body.get("prompt_id") != prompt_id:
             raise HostRefused(

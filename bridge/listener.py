@@ -62,6 +62,11 @@ class Listener:
             self._socket.abort()  # unlike close(), it wakes a reader in another thread
         self._thread.join(timeout=CONNECT_TIMEOUT)
 
+    def reconnect(self) -> None:
+        """Give the connection up and open another: the host may have lost our registration."""
+        if self._socket is not None:
+            self._socket.abort()
+
     def _run(self) -> None:
         pauses = _pauses()
         while not self._closing.is_set():

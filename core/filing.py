@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from bridge import workflow
+from bridge.answers import HostFacts, ImageRef
 from bridge.client import HostClient
 from bridge.workflow import Workflow
 from core import gallery
@@ -24,9 +25,23 @@ logger = logging.getLogger(__name__)
 OUR_PREFIX = "vulcan"  # of every picture on a host
 
 
-def host_prefix(job: str) -> str:
-    """Return the ``filename_prefix`` a job's graph is posted with."""
-    return f"{OUR_PREFIX}/{job}/img"
+def host_prefix(job: str, attempt: int = 1) -> str:
+    """Return the ``filename_prefix`` a job's graph is posted with.
+
+    It differs from attempt to attempt, for a host answers an identical graph from its cache, with
+    the name of a file that may be gone.
+    """
+    return f"{OUR_PREFIX}/{job}/img" + (f"{attempt}-" if attempt > 1 else "")
+
+
+def expected_names(job: Job, template: Workflow, attempt: int) -> tuple[ImageRef, ...]:
+    """Return what an attempt's files are called on the host; empty where that is not certain."""
+    prefixes = workflow.output_prefixes(template, job.request, host_prefix(job.id, attempt))
+    return tuple(
+        ImageRef(f"{name}_{number:05}_.png", folder, "output")
+        for folder, _, name in (prefix.rpartition("/") for prefix in prefixes)
+        for number in range(1, job.request.batch + 1)
+    )
 
 
 class Filing:
@@ -51,7 +66,7 @@ class Filing:
         self._journal, self._outbox, self._template = journal, outbox, template
         self._unet_sha256, self._find_lora = unet_sha256, find_lora
 
-    def file(self, job: Job, client: HostClient, software: str) -> bool:
+    def file(self, job: Job, client: HostClient, facts: HostFacts) -> bool:
         """File a rendered job's pictures.
 
         Returns:
@@ -66,19 +81,21 @@ class Filing:
         if len(whole) != len(pictures):
             return False
         try:
-            inscribed = [self._inscribe(job, picture, software) for picture in whole]
+            inscribed = [self._inscribe(job, picture, facts) for picture in whole]
         except PngError as error:
             self._journal.failed(job.id, f"the host sent no PNG: {error}")
             return True
-        paths = job.paths or gallery.choose_paths(self._outbox, job.name, len(whole))
+        folder = self._outbox / job.batch
+        paths = job.paths or gallery.choose_paths(folder, job.name, len(whole))
         if self._journal.intends(job.id, paths):
             gallery.save(paths, inscribed)
             self._journal.done(job.id)
         return True
 
-    def _inscribe(self, job: Job, picture: bytes, software: str) -> bytes:
+    def _inscribe(self, job: Job, picture: bytes, facts: HostFacts) -> bytes:
         template = self._template(job.request.workflow)
         graph = workflow.build(template, job.request, prefix=OUR_PREFIX)
         loras = {lora.file: self._find_lora(lora.file).sha256 for lora in job.request.loras}
+        software = f"ComfyUI {facts.version}"
         note = gallery.record(job.request, Provenance(self._unet_sha256, loras, software))
         return gallery.inscribed(picture, graph, note)
