@@ -101,7 +101,8 @@ class HostClient:
             raise HostRefused(self.url, *answers.refusal(_refusal_body(answer)))
         if answer.status_code != 200:
             # ComfyUI answers 500 to some posts that it did queue (comfyui.md 0.6).
-            raise HostDoubt(self.url, f"answered {answer.status_code} to a job")
+            status = answer.status_code
+            raise HostDoubt(self.url, f"answered {status} to a job", status)
         self._accept(_json_object(answer), prompt_id)
 
     def locate(self, prompt_id: str) -> Finding:

@@ -102,7 +102,7 @@ def ask(folder: Path, request: Mapping[str, Any]) -> Answer | None:
     except (FileNotFoundError, ConnectionRefusedError):
         return None
     except OSError as error:
-        raise ControlError(f"The director does not answer ({error}); is it stopped?") from error
+        raise ControlError(f"The director gave no answer ({error}); see its log") from error
     try:
         return dict(json.loads(told))
     except (ValueError, TypeError) as error:

@@ -155,7 +155,8 @@ class Endings:
         if filed:
             self._end(job.id)
         else:
-            self.lost(job, "its picture is gone", was_running=True)
+            self._client.forget(job.id)  # or the next attempt would be taken for ended
+            self.strike(job, "the host rendered it, and its picture is gone")
 
     def _later(self, job: Job, error: Exception) -> None:
         logger.warning("job %s: not filed yet: %s", job.id, error)

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from bridge import workflow
 from bridge.client import HostClient, Place
-from bridge.errors import HostDoubt, HostError, HostUnreachable
-from bridge.request import Request
+from bridge.errors import HostDoubt, HostError, HostRefused, HostUnreachable
+from bridge.request import InputImage, Request
 from bridge.tracker import JobTracker, Standing
 from bridge.workflow import Workflow
 from core.endings import Endings
@@ -52,6 +52,7 @@ class Feeder:
         self._tools, self._journal, self._client = tools, tools.journal, client
         self._key, self._endings, self._tracker = key, endings, tracker
         self._suitability = suitability
+        self.doubts: dict[str, str] = {}  # by job, a POST's answer that was neither yes nor no
         self._ended_at: float | None = None
         self._mean = math.inf  # seconds a job takes, inf while unknown
         self._uploaded: dict[str, str] = {}  # by sha256, the host's name of it
@@ -114,10 +115,21 @@ class Feeder:
             return ""
         sha256 = request.image.sha256
         if sha256 not in self._uploaded:
-            path = Path(request.image.path)
-            name = f"vulcan-{sha256[:16]}{path.suffix.lower()}"
-            self._uploaded[sha256] = self._client.upload(name, path.read_bytes())
+            self._uploaded[sha256] = self._give_picture(request.image)
         return self._uploaded[sha256]
+
+    def _give_picture(self, image: InputImage) -> str:
+        path = Path(image.path)
+        name = f"vulcan-{image.sha256[:16]}{path.suffix.lower()}"
+        try:
+            return self._client.upload(name, path.read_bytes())
+        except OSError as error:
+            why = f"the picture it starts from, {image.name}, cannot be read: {error}"
+            raise HostRefused(self._client.url, why) from error
+        except HostUnreachable:
+            raise
+        except HostError as error:
+            raise HostRefused(self._client.url, error.why) from error  # this picture, not the host
 
     def _refuse(self, job: Job) -> None:
         """Fail every job of a kind that no host can run."""
@@ -142,6 +154,8 @@ class Feeder:
             self._client.submit(graph, job.id, {"job": job.id, "file": job.file})
         except HostDoubt as doubt:
             logger.warning("job %s: %s; looking for it", job.id, doubt)
+            if doubt.status:
+                self.doubts[job.id] = doubt.why
         except HostError as error:
             self._tracker.drop(job.id)  # refused or never arrived: it is not there
             if isinstance(error, HostUnreachable):

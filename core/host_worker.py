@@ -18,7 +18,7 @@ import queue
 import threading
 from typing import Any
 
-from bridge.client import HostClient
+from bridge.client import HostClient, Place
 from bridge.errors import HostError
 from bridge.listener import Listener, Reconnected
 from bridge.tracker import JobTracker, Standing, Tracked
@@ -84,7 +84,8 @@ class HostWorker:
         self._suitability = Suitability(name, client, tools.fitness, tools.clock)
         self._feeder = Feeder(tools, client, key, endings, self._tracker, self._suitability)
         self._whereabouts = Whereabouts(
-            tools, client, self._tracker, endings, self._forget, self._stood_still
+            *(tools, client, self._tracker, endings),
+            *(self._forget, self._stood_still, self._feeder.doubts),
         )
         patience = tools.patience
         self._stall = Stall(StallLimits(patience.stall_factor, patience.stall_least, patience.load))
@@ -267,7 +268,9 @@ class HostWorker:
 
     def _remove(self, job: str) -> None:
         self._client.cancel(job)
-        self._client.interrupt(job)
+        # Asked first, as an older ComfyUI interrupts whatever runs, named or not.
+        if self._client.locate(job).place is Place.RUNNING:
+            self._client.interrupt(job)
 
     def _free_if_wanted(self) -> None:
         if self._free_wanted and not len(self._tracker):

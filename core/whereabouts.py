@@ -29,6 +29,7 @@ class Whereabouts:
         endings: told what became of them.
         forget: called with a job that is no longer on the host.
         hung: seconds a job stood still before we interrupted it, 0 for others.
+        doubts: by job, what its POST was answered when that was neither yes nor no.
     """
 
     def __init__(
@@ -39,10 +40,11 @@ class Whereabouts:
         endings: Endings,
         forget: Callable[[str], None],
         hung: Callable[[str], float],
+        doubts: dict[str, str],
     ) -> None:
         self._tools, self._journal, self._client = tools, tools.journal, client
         self._tracker, self._endings = tracker, endings
-        self._forget, self._hung = forget, hung
+        self._forget, self._hung, self._doubts = forget, hung, doubts
         self._missing: dict[str, float] = {}  # not found, since when
 
     def due(self) -> Iterator[float]:
@@ -80,6 +82,7 @@ class Whereabouts:
             self._not_found(job)
             return None
         self._missing.pop(job, None)
+        self._doubts.pop(job, None)
         if outcome:
             self._end(job, outcome)
         elif place is Place.RUNNING:
@@ -114,7 +117,11 @@ class Whereabouts:
                 logger.info("job %s: the host forgot it, its picture was found by name", job.id)
                 self._endings.conclude(job, Outcome(Verdict.SUCCESS, images, ""))
                 return
-        self._endings.lost(job, "the host does not have it", was_running=job.state is State.RUNNING)
+        if answer := self._doubts.pop(job.id, ""):
+            self._endings.strike(job, f"the host {answer} and did not queue it; see its log")
+        else:
+            was_running = job.state is State.RUNNING
+            self._endings.lost(job, "the host does not have it", was_running)
 
     def _is_there(self, image: ImageRef) -> bool:
         picture = self._client.fetch(image)
