@@ -231,4 +231,4 @@ def _is_bound(at: At, declared: NodeInput, value: Any) -> bool:
         return False
     if (at.class_type, at.input) in _CHECKED_OTHERWISE:
         return False
-    return declared.listed or is_file(at.input, value)
+    return declared.listed or is_file(value)

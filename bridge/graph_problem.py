@@ -132,7 +132,7 @@ class At:
         """Return that a value is none of a combo's: a file that is not there, or a wrong word."""
         what = f"input {self.input} is {_short(value)}, which the host does not list"
         offered = [str(choice) for choice in choices]
-        if not is_file(self.input, value):
+        if not is_file(value) and self.input not in FOLDERS:
             return self.problem(Kind.VALUE, what, f"use one of: {_choices(str(value), offered)}")
         folder = FOLDERS.get(self.input)
         place = f"its models/{folder} folder" if folder else "the host's folder for such files"
@@ -142,9 +142,9 @@ class At:
         return self.problem(Kind.MODEL, what, f"copy it to {place}{there}")
 
 
-def is_file(name: str, value: Any) -> bool:
-    """Return whether a combo's value names a model file."""
-    return isinstance(value, str) and (name in FOLDERS or value.lower().endswith(WEIGHTS))
+def is_file(value: Any) -> bool:
+    """Return whether a combo's value looks like a model file."""
+    return isinstance(value, str) and value.lower().endswith(WEIGHTS)
 
 
 def _nearest_file(value: str, offered: list[str]) -> str:
