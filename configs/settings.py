@@ -31,6 +31,7 @@ PATH_KEYS = (
     ("folders", "outbox"),
     ("folders", "models"),
     ("folders", "workflows"),
+    ("folders", "wildcards"),
     ("model", "source"),
 )
 MICRO = "micro"  # as model.source: not a path, but the small Flux that Vulcan makes itself
@@ -60,12 +61,13 @@ class _Section(BaseModel):
 
 
 class Folders(_Section):
-    """Where prompt files come in, pictures go out, model files and workflows lie."""
+    """Where prompt files come in, pictures go out; where models, workflows, wildcards lie."""
 
     inbox: Path
     outbox: Path
     models: Path
     workflows: Path
+    wildcards: Path
 
 
 class ModelSettings(_Section):
