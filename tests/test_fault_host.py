@@ -153,7 +153,7 @@ def test_an_interrupt_is_seen_at_the_next_step_and_told_as_comfyui_tells_it(
     host.steps, host.step_time = 30, 0.3
     heard = hear()
     call(f"{host.url}/prompt", {"prompt": graph, "client_id": "me", "prompt_id": "a"})
-    told = []
+    told: list[Any] = []
     while not told or told[-1]["type"] != "progress":
         told.append(heard.frames.get(timeout=5))
     call(f"{host.url}/interrupt", {"prompt_id": "somebody else's"})
