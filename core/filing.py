@@ -6,22 +6,26 @@ picture that is already there is recognised as this job's own.
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from weakref import WeakKeyDictionary
 
-from bridge import workflow
+from bridge.answers import HostFacts
 from bridge.client import HostClient
 from bridge.workflow import Workflow
-from core import gallery
-from core.gallery import Provenance
+from core import gallery, inscription
+from core.a1111 import Place
+from core.gallery import Picture
+from core.inscription import Inscriber
 from core.job import Job
 from core.journal import Journal
 from core.png_text import PngError
+from core.provenance import Hashes
 from core.resolve import FindLora
 
 logger = logging.getLogger(__name__)
 
-OUR_PREFIX = "vulcan"  # of every picture on a host
+OUR_PREFIX = inscription.PREFIX  # of every picture on a host
 
 
 def host_prefix(job: str) -> str:
@@ -38,6 +42,7 @@ class Filing:
         template: returns a workflow template by name.
         unet_sha256: hash of the unet.
         find_lora: LoRAs by name, for their hashes.
+        hashes: of unet and companions, where more than the unet's is known.
     """
 
     def __init__(
@@ -47,12 +52,19 @@ class Filing:
         template: Callable[[str], Workflow],
         unet_sha256: str,
         find_lora: FindLora,
+        hashes: Hashes | None = None,
     ) -> None:
-        self._journal, self._outbox, self._template = journal, outbox, template
-        self._unet_sha256, self._find_lora = unet_sha256, find_lora
+        self._journal, self._outbox = journal, outbox
+        self._inscriber = Inscriber(template, hashes or Hashes(unet_sha256), find_lora)
+        self._facts: WeakKeyDictionary[HostClient, HostFacts] = WeakKeyDictionary()
 
     def file(self, job: Job, client: HostClient, software: str) -> bool:
         """File a rendered job's pictures.
+
+        Args:
+            job: rendered.
+            client: the host that holds them; asked once for what it says of itself.
+            software: the host's name, of which the records hold more.
 
         Returns:
             False when the host no longer has them, so that the job must be made again.
@@ -66,19 +78,28 @@ class Filing:
         if len(whole) != len(pictures):
             return False
         try:
-            inscribed = [self._inscribe(job, picture, software) for picture in whole]
+            inscribed = self._inscribe(job, whole, client)
         except PngError as error:
-            self._journal.failed(job.id, f"the host sent no PNG: {error}")
+            self._journal.failed(job.id, f"the host sent no whole picture: {error}")
             return True
-        paths = job.paths or gallery.choose_paths(self._outbox, job.name, len(whole))
+        paths = job.paths or gallery.choose_paths(
+            self._outbox, job.name, [picture.suffix for picture in inscribed]
+        )
         if self._journal.intends(job.id, paths):
             gallery.save(paths, inscribed)
             self._journal.done(job.id)
         return True
 
-    def _inscribe(self, job: Job, picture: bytes, software: str) -> bytes:
-        template = self._template(job.request.workflow)
-        graph = workflow.build(template, job.request, prefix=OUR_PREFIX)
-        loras = {lora.file: self._find_lora(lora.file).sha256 for lora in job.request.loras}
-        note = gallery.record(job.request, Provenance(self._unet_sha256, loras, software))
-        return gallery.inscribed(picture, graph, note)
+    def _inscribe(self, job: Job, contents: Sequence[bytes], client: HostClient) -> list[Picture]:
+        if client not in self._facts:
+            self._facts[client] = client.facts()
+        return [
+            self._inscriber.finish(
+                job.request,
+                content,
+                image.filename,
+                Place(number, len(contents)),
+                self._facts[client],
+            )
+            for number, (image, content) in enumerate(zip(job.images, contents, strict=True), 1)
+        ]
