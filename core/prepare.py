@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from configs.settings import MICRO, ROOT, Settings
+from core.provenance import Hashes
 from core.resolve import Native, Ready, UsableLora
 from models import flux, gguf_file, lora, pairing, store
 from models.errors import ModelError
@@ -22,6 +23,7 @@ from models.store import Folder
 
 logger = logging.getLogger(__name__)
 
+HASHES = "sha256.json"  # in the state folder: hashes of unchanged files
 AUTO_LORA = "auto"
 NO_LORA = ("", "none")
 FULL_SIZE = Native(width=1024, height=1024, steps=20)
@@ -113,7 +115,7 @@ def prepare(settings: Settings, report: Report, note: NoteChild) -> tuple[Ready,
         _make_micro(models, report, note)
     unet = _unet(settings, report, note)
     header = gguf_file.read_header(unet)
-    cache = settings.state / "sha256.json"
+    cache = settings.state / HASHES
     report("checking the pair", 0.0)
     loras = Loras(models / Folder.LORAS, header, settings, cache)
     ready = Ready(
@@ -129,6 +131,32 @@ def prepare(settings: Settings, report: Report, note: NoteChild) -> tuple[Ready,
     return ready, loras
 
 
+def hashes(ready: Ready, settings: Settings) -> Hashes:
+    """Hash what every picture is made with; files that are not in our folders are left out."""
+
+    def known(folder: Folder, names: Sequence[str]) -> dict[str, str]:
+        found = {name: hash_of(settings, folder, name) for name in names}
+        return {name: digest for name, digest in found.items() if digest}
+
+    return Hashes(
+        unet=ready.unet_sha256,
+        text_encoders=known(Folder.TEXT_ENCODERS, ready.text_encoders),
+        vae=known(Folder.VAE, [ready.vae]),
+    )
+
+
+def hash_of(settings: Settings, folder: Folder, name: str) -> str:
+    """Return the SHA-256 of a model file by the name hosts list it under; empty if it is not here.
+
+    Only the first call reads a file (a T5 in F16 has 9.8 GB), later ones go by size and time.
+    """
+    try:
+        path = store.find(settings.folders.models / folder, name.replace("\\", "/"))
+        return store.cached_sha256(path, settings.state / HASHES)
+    except ModelError:
+        return ""
+
+
 def _make_micro(models: Path, report: Report, note: NoteChild) -> None:
     if all((models / folder / name).is_file() for folder, name in MICRO_FILES):
         return
@@ -137,16 +165,24 @@ def _make_micro(models: Path, report: Report, note: NoteChild) -> None:
     _child(["-m", "models.micro", str(models)], note)
 
 
-def _unet(settings: Settings, report: Report, note: NoteChild) -> Path:
-    """Return the GGUF to render with, quantising the source if it is not there yet."""
-    models = settings.folders.models
-    source = Path(settings.model.source)
-    if settings.model.source == MICRO:
-        source = models / Folder.UNET / micro.UNET_FILE
+def unet_path(settings: Settings) -> Path:
+    """Return where the GGUF to render with lies, or will once it is made."""
+    source = _source(settings)
     if source.suffix == ".gguf":
         return source
-    target = models / Folder.UNET / target_name(source, settings.model.file_type)
-    if target.is_file():
+    return settings.folders.models / Folder.UNET / target_name(source, settings.model.file_type)
+
+
+def _source(settings: Settings) -> Path:
+    if settings.model.source == MICRO:
+        return settings.folders.models / Folder.UNET / micro.UNET_FILE
+    return Path(settings.model.source)
+
+
+def _unet(settings: Settings, report: Report, note: NoteChild) -> Path:
+    """Return the GGUF to render with, quantising the source if it is not there yet."""
+    source, target = _source(settings), unet_path(settings)
+    if target == source or target.is_file():
         return target
     if not source.exists():
         raise ModelError(
