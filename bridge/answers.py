@@ -66,12 +66,24 @@ class HostFacts:
         windows: model names and subfolders use backslashes there.
         device: name of the device that renders.
         vram_free: bytes, 0 where there is none.
+        vram_total: likewise.
+        on_gpu: whether the device has memory of its own; a processor reports the machine's.
+        ram_total: bytes of the machine's memory, 0 where the host does not say.
+        ram_free: likewise.
+        embedded: it is Vulcan's own host, not a ComfyUI.
+        flags: the command line that it was started with.
     """
 
     version: str
     windows: bool
     device: str
     vram_free: int
+    vram_total: int = 0
+    on_gpu: bool = False
+    ram_total: int = 0
+    ram_free: int = 0
+    embedded: bool = False
+    flags: tuple[str, ...] = ()
 
 
 class _Image(BaseModel):
@@ -97,11 +109,17 @@ class _HistoryEntry(BaseModel):
 class _System(BaseModel):
     os: str = ""
     comfyui_version: str = "unknown"
+    ram_total: int = 0
+    ram_free: int = 0
+    embedded_host: str = ""  # Vulcan's own addition: ComfyUI does not have it
+    argv: list[str] = Field(default_factory=list)
 
 
 class _Device(BaseModel):
     name: str = "unknown"
+    type: str = ""
     vram_free: int = 0
+    vram_total: int = 0
 
 
 class _SystemStats(BaseModel):
@@ -159,6 +177,12 @@ def facts(answer: Any) -> HostFacts:
         windows=read.system.os == "nt",
         device=device.name,
         vram_free=device.vram_free,
+        vram_total=device.vram_total,
+        on_gpu=device.type not in ("", "cpu"),
+        ram_total=read.system.ram_total,
+        ram_free=read.system.ram_free,
+        embedded=bool(read.system.embedded_host),
+        flags=tuple(read.system.argv[1:]),
     )
 
 
