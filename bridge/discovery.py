@@ -180,7 +180,7 @@ def _ask(url: str, unet: str, connect_timeout: float, patience: float) -> Probe:
             url, contact, Verdict.NO_NODES, "has no GGUF nodes; install ComfyUI-GGUF there"
         )
     if not any(same_file(unet, listed) for listed in unets):
-        why = f"does not list {unet}; copy it to its models/unet folder ({nearest(unet, unets)})"
+        why = f"does not list {unet} ({nearest(unet, unets)}); copy it to its models/unet folder"
         return _probe(url, contact, Verdict.NO_MODEL, why)
     return _probe(url, contact, Verdict.USABLE, _welcome(contact.facts))
 

@@ -34,25 +34,18 @@ def findings(probes: Sequence[Probe], search: Search) -> Iterator[Finding]:
     if usable:
         yield fine("host.choice", f"the director would use {usable[0].url}")
         return
-    what = "no ComfyUI can be used as things are"
-    if search.named:
-        yield problem(
+    if not search.named:  # else the one line above has said it all
+        yield warning(
             "host.choice",
-            f"{what}, and no other host is allowed",
-            "jobs wait until this host answers and has all it needs",
-            "see the line of the host above; or start with --host auto",
+            "no ComfyUI can be used as things are: the director would use its embedded host",
+            "without a GPU in this Linux that is slow: minutes for a picture of the full Flux",
+            "make one of the hosts above usable, or set host.use to embedded if you want that",
         )
-        return
-    yield warning(
-        "host.choice",
-        f"{what}: the director would use its embedded host",
-        "without a GPU in this Linux that is slow: minutes for a picture of the full Flux",
-        "make one of the hosts above usable, or set host.use to embedded if that is what you want",
-    )
 
 
 def _candidate(probe: Probe, search: Search) -> Finding:
-    name, what = "host.candidate", f"{probe.url} {probe.reason}"
+    # The reason's second half, what to do, is said at length in the fix.
+    name, what = "host.candidate", f"{probe.url} {probe.reason.split('; ')[0]}"
     if probe.usable:
         return fine(name, f"{probe.url} is {probe.reason}")
     why, fix = _why_and_fix(probe, search)
@@ -88,9 +81,11 @@ def _absent(probe: Probe, networking: Networking) -> tuple[str, str]:
         case Reached.SWALLOWED if networking.is_routed:
             why = "Windows' firewall drops it, or ComfyUI listens on 127.0.0.1 of Windows only"
             return why, how_to_open(networking)
-        case Reached.REFUSED | Reached.SWALLOWED:
-            why = "nothing listens there; under mirrored networking a closed port swallows"
-            return why, "start ComfyUI, or name its address with --host"
+        case Reached.SWALLOWED:
+            why = "under mirrored networking a port that nobody listens on answers like this"
+            return why, "start ComfyUI there, or name its address: --host URL"
+        case Reached.REFUSED:
+            return "", "start ComfyUI there, or name its address: --host URL"
         case Reached.SILENT:
             why = "a ComfyUI that hangs takes connections and never answers"
             return why, "end that program and start it again"

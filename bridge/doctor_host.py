@@ -67,24 +67,38 @@ def version(facts: HostFacts) -> Finding:
     )
 
 
-def graph(template: Workflow, catalogue: Catalogue) -> Iterator[Finding]:
-    """Look up every node and every listed value of a filled workflow."""
-    yield _gguf_nodes(catalogue)
-    missing = sorted({kind for _, kind, _ in _nodes(template)} - set(catalogue.class_types))
-    for kind in (kind for kind in missing if kind != UNET_LOADER):
+def graph(template: Workflow, catalogue: Catalogue, told: str = "") -> Iterator[Finding]:
+    """Look up every node and every listed value of a filled workflow.
+
+    Args:
+        template: the graph as it would be posted.
+        catalogue: what the host offers.
+        told: a node type of which all is said already.
+    """
+    if told != UNET_LOADER:
+        yield _gguf_nodes(catalogue)
+    missing = sorted({kind for kind, _ in _nodes(template)} - set(catalogue.class_types))
+    for kind in (kind for kind in missing if kind not in (UNET_LOADER, told)):
         yield problem(
             "host.nodes",
             f"the host has no node {kind}, which the workflow uses",
             "it refuses every job with this workflow",
             f"install {GGUF_NODES}" if "GGUF" in kind else "update ComfyUI, or change the workflow",
         )
-    for need in needs(template, catalogue):
-        yield _need(need, catalogue)
+    wanted = [need for need in needs(template, catalogue) if need.class_type != told]
+    for need in wanted:
+        if need.spelled is None:
+            yield _not_listed(need, nearest(need.value, _listed(need, catalogue)))
+        elif need.spelled != need.value:
+            yield _spelled_otherwise(need)
+    models = [need.value for need in wanted if need.spelled and need.name in FOLDERS]
+    if models:
+        yield fine("host.models", f"it lists {', '.join(models)}")
 
 
 def needs(template: Workflow, catalogue: Catalogue) -> Iterator[Need]:
     """Yield the values that the host keeps a list for; links and uploads are none."""
-    for _, class_type, inputs in _nodes(template):
+    for class_type, inputs in _nodes(template):
         for declared in catalogue.inputs(class_type):
             value = inputs.get(declared.name)
             if declared.choices is None or declared.uploads or not isinstance(value, str):
@@ -158,9 +172,8 @@ def clock(date: float | None, now: float) -> Iterator[Finding]:
     )
 
 
-def _nodes(template: Workflow) -> Iterator[tuple[str, str, dict[str, Any]]]:
-    for node, entry in template.items():
-        yield node, entry["class_type"], entry["inputs"]
+def _nodes(template: Workflow) -> Iterator[tuple[str, dict[str, Any]]]:
+    return ((entry["class_type"], entry["inputs"]) for entry in template.values())
 
 
 def _gguf_nodes(catalogue: Catalogue) -> Finding:
@@ -175,23 +188,22 @@ def _gguf_nodes(catalogue: Catalogue) -> Finding:
     )
 
 
-def _need(need: Need, catalogue: Catalogue) -> Finding:
-    name = "host.models" if need.name in FOLDERS else "host.values"
-    if need.spelled is None:
-        listed = catalogue.choices(need.class_type, need.name) or ()
-        return _not_listed(name, need, nearest(need.value, listed))
-    if need.spelled != need.value:
-        return note(
-            name,
-            f"{need.value} is listed as {need.spelled}",
-            "this host writes folders with backslashes and compares letter by letter",
-            "none: jobs are sent with the host's own spelling",
-        )
-    return fine(name, f"{need.value} is listed ({need.class_type})")
+def _spelled_otherwise(need: Need) -> Finding:
+    return note(
+        "host.spelling",
+        f"{need.value} is listed as {need.spelled}",
+        "this host writes folders with backslashes and compares letter by letter",
+        "none: jobs are sent with the host's own spelling",
+    )
 
 
-def _not_listed(name: str, need: Need, near: str) -> Finding:
+def _listed(need: Need, catalogue: Catalogue) -> tuple[str, ...]:
+    return catalogue.choices(need.class_type, need.name) or ()
+
+
+def _not_listed(need: Need, near: str) -> Finding:
     folder = FOLDERS.get(need.name)
+    name = "host.models" if folder else "host.values"
     fix = (
         f"copy {need.value} to the host's models/{folder} folder, or set another one ({near})"
         if folder

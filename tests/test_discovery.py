@@ -31,7 +31,8 @@ def test_a_comfyui_with_the_nodes_and_the_model_is_taken_with_its_facts(host: Fa
 def test_a_comfyui_without_the_model_is_left_with_what_to_do(host: FakeHost) -> None:
     found = discovery.probe(host.url, "y.gguf", 1.0)
     assert not found.usable
-    assert "does not list y.gguf; copy it" in found.reason
+    assert found.reason.startswith("does not list y.gguf (")
+    assert "copy it to its models/unet folder" in found.reason
 
 
 def test_names_are_compared_with_slashes_folded() -> None:
