@@ -70,6 +70,11 @@ class HostFacts:
         python: version, likewise.
         torch: version, likewise.
         embedded: it is Vulcan's own host, which only speaks ComfyUI's API.
+        vram_total: likewise.
+        on_gpu: whether the device has memory of its own; a processor reports the machine's.
+        ram_total: bytes of the machine's memory, 0 where the host does not say.
+        ram_free: likewise.
+        flags: the command line that it was started with.
     """
 
     version: str
@@ -80,6 +85,11 @@ class HostFacts:
     python: str = ""
     torch: str = ""
     embedded: bool = False
+    vram_total: int = 0
+    on_gpu: bool = False
+    ram_total: int = 0
+    ram_free: int = 0
+    flags: tuple[str, ...] = ()
 
 
 class _Image(BaseModel):
@@ -124,12 +134,17 @@ class _System(BaseModel):
     comfyui_version: str = "unknown"
     python_version: str = ""
     pytorch_version: str = ""
-    embedded_host: str = ""
+    ram_total: int = 0
+    ram_free: int = 0
+    embedded_host: str = ""  # Vulcan's own addition: ComfyUI does not have it
+    argv: list[str] = Field(default_factory=list)
 
 
 class _Device(BaseModel):
     name: str = "unknown"
+    type: str = ""
     vram_free: int = 0
+    vram_total: int = 0
 
 
 class _SystemStats(BaseModel):
@@ -191,6 +206,11 @@ def facts(answer: Any) -> HostFacts:
         python=read.system.python_version.partition(" ")[0],  # the build and compiler follow
         torch=read.system.pytorch_version,
         embedded=bool(read.system.embedded_host),
+        vram_total=device.vram_total,
+        on_gpu=device.type not in ("", "cpu"),
+        ram_total=read.system.ram_total,
+        ram_free=read.system.ram_free,
+        flags=tuple(read.system.argv[1:]),
     )
 
 

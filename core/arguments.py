@@ -8,7 +8,7 @@ STATES = ("queued", "sent", "running", "rendered", "done", "failed", "cancelled"
 STATES_TOLD = f"only those in this state, can be given often: {', '.join(STATES)}"
 COMMANDS = (
     *("run", "status", "jobs", "cancel", "retry", "pause", "resume", "prune"),
-    *("quantize", "verify"),
+    *("quantize", "verify", "doctor"),
 )
 EXIT_CODES = """\
 exit codes:
@@ -40,6 +40,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_queue_commands(commands)
     _add_quantize(commands)
     _add_verify(commands)
+    _add_doctor(commands)
     return parser
 
 
@@ -155,6 +156,21 @@ def _add_verify(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
         "--report", type=Path, metavar="PNG", help="where to draw (default: FILE's name + .png)"
     )
     verify.add_argument("--json", action="store_true", help="one JSON object a line, no bar")
+
+
+def _add_doctor(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    doctor = commands.add_parser(
+        "doctor",
+        help="look at host, network, models and folders; say what is wrong and the exact fix",
+        description="Look at WSL's network, the hosts, their nodes and models, model files, "
+        "folders and disks. Each finding says what is so, why it matters, and the exact fix. "
+        "Nothing is changed; it ends within some ten seconds.",
+        epilog="exit code 1: there is a problem; warnings are none",
+    )
+    doctor.add_argument("--json", action="store_true", help="one JSON object instead of text")
+    doctor.add_argument("--host", metavar="auto|embedded|URL", help="the host to look at")
+    doctor.add_argument("--workflow", metavar="NAME", help="the workflow that jobs will use")
+    doctor.add_argument("--config", type=Path, metavar="FILE", help="your own settings (TOML)")
 
 
 def _share(text: str) -> float:

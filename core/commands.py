@@ -3,7 +3,7 @@
 import argparse
 from collections.abc import Callable, Mapping
 
-from core import quantize_command, queue_commands, run_command, verify_command
+from core import doctor_command, quantize_command, queue_commands, run_command, verify_command
 
 COMMANDS: Mapping[str, Callable[[argparse.Namespace], int]] = {
     "run": run_command.run,
@@ -16,4 +16,5 @@ COMMANDS: Mapping[str, Callable[[argparse.Namespace], int]] = {
     "prune": queue_commands.prune,
     "quantize": quantize_command.run,
     "verify": verify_command.run,
+    "doctor": doctor_command.run,
 }

@@ -75,10 +75,8 @@ class Loras:
 
     def usual(self) -> UsableLora | None:
         """Return the pair's LoRA, if one is set."""
-        name = self._settings.lora.file
-        if name == AUTO_LORA:
-            name = micro.LORA_FILE if self._settings.model.source == MICRO else ""
-        return None if name in NO_LORA else self.find(name)
+        name = usual_lora(self._settings)
+        return self.find(name) if name else None
 
     def _listed(self, name: str) -> str:
         """Complete a name given without its suffix."""
@@ -119,11 +117,11 @@ def prepare(settings: Settings, report: Report, note: NoteChild) -> tuple[Ready,
     report("checking the pair", 0.0)
     loras = Loras(models / Folder.LORAS, header, settings, cache)
     ready = Ready(
-        unet=_listed_name(unet, models / Folder.UNET),
+        unet=listed_name(unet, models / Folder.UNET),
         unet_path=unet,
         unet_sha256=store.cached_sha256(unet, cache),
-        text_encoders=_text_encoders(settings),
-        vae=micro.VAE_FILE if settings.model.source == MICRO else settings.model.vae,
+        text_encoders=text_encoders(settings),
+        vae=vae(settings),
         lora=loras.usual(),
         native=_native(header),
     )
@@ -165,23 +163,9 @@ def _make_micro(models: Path, report: Report, note: NoteChild) -> None:
     _child(["-m", "models.micro", str(models)], note)
 
 
-def unet_path(settings: Settings) -> Path:
-    """Return where the GGUF to render with lies, or will once it is made."""
-    source = _source(settings)
-    if source.suffix == ".gguf":
-        return source
-    return settings.folders.models / Folder.UNET / target_name(source, settings.model.file_type)
-
-
-def _source(settings: Settings) -> Path:
-    if settings.model.source == MICRO:
-        return settings.folders.models / Folder.UNET / micro.UNET_FILE
-    return Path(settings.model.source)
-
-
 def _unet(settings: Settings, report: Report, note: NoteChild) -> Path:
     """Return the GGUF to render with, quantising the source if it is not there yet."""
-    source, target = _source(settings), unet_path(settings)
+    source, target = source_file(settings), unet_file(settings)
     if target == source or target.is_file():
         return target
     if not source.exists():
@@ -195,7 +179,30 @@ def _unet(settings: Settings, report: Report, note: NoteChild) -> Path:
     return target
 
 
-def _listed_name(path: Path, folder: Path) -> str:
+def source_file(settings: Settings) -> Path:
+    """Return the Flux that is quantised, or the GGUF that needs no quantising."""
+    if settings.model.source == MICRO:
+        return settings.folders.models / Folder.UNET / micro.UNET_FILE
+    return Path(settings.model.source)
+
+
+def unet_file(settings: Settings) -> Path:
+    """Return the GGUF to render with, whether it is there already or not."""
+    source = source_file(settings)
+    if source.suffix == ".gguf":
+        return source
+    return settings.folders.models / Folder.UNET / target_name(source, settings.model.file_type)
+
+
+def usual_lora(settings: Settings) -> str:
+    """Return the name of the pair's LoRA; empty for none."""
+    name = settings.lora.file
+    if name == AUTO_LORA:
+        return micro.LORA_FILE if settings.model.source == MICRO else ""
+    return "" if name in NO_LORA else name
+
+
+def listed_name(path: Path, folder: Path) -> str:
     """Return a file's name as hosts list it: with its sub-folders below the models folder."""
     return path.relative_to(folder).as_posix() if path.is_relative_to(folder) else path.name
 
@@ -246,10 +253,16 @@ def _child(
         raise PrepareError(complaint or f"{' '.join(arguments)} ended with {child.returncode}")
 
 
-def _text_encoders(settings: Settings) -> tuple[str, str]:
+def text_encoders(settings: Settings) -> tuple[str, str]:
+    """Return the names of CLIP-L and T5, as hosts list them."""
     if settings.model.source == MICRO:
         return micro.CLIP_FILE, micro.T5_FILE
     return settings.model.text_encoders
+
+
+def vae(settings: Settings) -> str:
+    """Return the name of the autoencoder, as hosts list it."""
+    return micro.VAE_FILE if settings.model.source == MICRO else settings.model.vae
 
 
 def _native(header: GgufFile) -> Native:
