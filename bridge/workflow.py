@@ -26,6 +26,8 @@ from bridge.workflow_files import load, named, names
 
 __all__ = ["Slot", "Slots", "Workflow", "build", "find_slots", "load", "named", "names"]
 
+SAVE_IMAGE = "SaveImage"
+
 
 def build(template: Workflow, request: Request, prefix: str, image_name: str = "") -> Workflow:
     """Fill the template's slots; the template itself is left as it was.
@@ -61,6 +63,21 @@ def build(template: Workflow, request: Request, prefix: str, image_name: str = "
     if missing:
         raise WorkflowError(request.workflow, _no_place(missing))
     return graph
+
+
+def output_prefixes(template: Workflow, prefix: str) -> tuple[str, ...]:
+    """Return the prefix of each output of :func:`build`; empty where its files' names are not sure.
+
+    ``SaveImage`` writes ``PREFIX_00001_.png`` and on; other nodes have rules of their own.
+    """
+    outputs = find_slots(template).outputs
+    if any(template[node]["class_type"] != SAVE_IMAGE for node in outputs):
+        return ()
+    return tuple(_prefix(prefix, number) for number in range(1, len(outputs) + 1))
+
+
+def _prefix(prefix: str, output: int) -> str:
+    return prefix if output == 1 else f"{prefix}-{output}"
 
 
 def _values(request: Request, image_name: str) -> dict[Slot, Scalar]:
@@ -169,8 +186,7 @@ def _fill_prefixes(graph: Workflow, slots: Slots, prefix: str) -> None:
     """Give each output a prefix of its own, so that a file found by name is the right one."""
     chosen = {p.node: p.input for p in slots[Slot.PREFIX] if Slot.PREFIX in slots.named}
     for number, node in enumerate(slots.outputs, start=1):
-        own = prefix if number == 1 else f"{prefix}-{number}"
-        inputs(graph, node)[chosen.get(node, "filename_prefix")] = own
+        inputs(graph, node)[chosen.get(node, "filename_prefix")] = _prefix(prefix, number)
 
 
 def _spread_steps(template: Workflow, graph: Workflow, slots: Slots) -> None:

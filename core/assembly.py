@@ -8,6 +8,7 @@ from functools import cache
 from bridge import workflow
 from bridge.workflow import Workflow
 from configs.settings import Settings
+from core import prepare
 from core.drop_folder import DropFolder
 from core.filing import Filing
 from core.fitness import Fitness
@@ -23,6 +24,7 @@ from core.resolve import Ready, Usual
 from core.run_loop import RunLoop
 from core.status import Board
 from core.tools import Patience, Tools
+from core.wildcards import Wildcards
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,7 @@ class Parts:
             usual=Usual(**self.settings.defaults.model_dump()),
             find_lora=self.loras.find,
             template=self._templates(),
+            wildcards=Wildcards(self.settings.folders.wildcards),
             images=images,
             outbox=self.settings.folders.outbox,
             today=lambda: time.strftime("%Y-%m-%d"),
@@ -103,9 +106,10 @@ class Parts:
             self._templates(),
             self.ready.unet_sha256,
             self.loras.find,
+            prepare.hashes(self.ready, self.settings),
         )
 
     def _templates(self) -> Callable[[str], Workflow]:
         """Return a function that reads each template once."""
         folder = self.settings.folders.workflows
-        return cache(lambda name: workflow.load(folder / f"{name}.json"))
+        return cache(lambda name: workflow.named(folder, name))

@@ -166,11 +166,12 @@ def hosts(settings: Settings, surroundings: Surroundings) -> Iterator[Finding]:
         yield graph
     else:
         yield fine("workflow.template", f"{settings.defaults.workflow} can be filled")
-    if settings.host.use == EMBEDDED:
+    if settings.host.use == (EMBEDDED,):
         yield note("host.choice", "host.use is embedded: no ComfyUI was looked for")
         return
-    named = settings.host.use != AUTO
-    asked = (settings.host.use,) if named else settings.host.candidates
+    named = settings.host.use != (AUTO,)
+    listed = tuple(host for host in settings.host.use if host != EMBEDDED)
+    asked = listed if named else settings.host.candidates
     urls = asked if named else discovery.candidates(asked, networking)
     unet = _unet(settings)
     probes = discovery.survey(urls, unet, settings.host.connect_timeout, PROBE_PATIENCE)

@@ -132,6 +132,13 @@ class DropFolder:
                 return
             self._wait(settling)
 
+    def batches(self, until_empty: bool = False) -> Iterator[list[Claim]]:
+        for claim in self.claims(until_empty):
+            yield [claim]
+
+    def picture(self, claim: Claim, name: str) -> Path | None:
+        return None
+
     def finish(self, claim: Claim, error: str = "") -> Path:
         """Move a claimed file to where it stays.
 

@@ -39,7 +39,7 @@ def host_prefix(job: str, attempt: int = 1) -> str:
 
 def expected_names(job: Job, template: Workflow, attempt: int) -> tuple[ImageRef, ...]:
     """Return what an attempt's files are called on the host; empty where that is not certain."""
-    prefixes = workflow.output_prefixes(template, job.request, host_prefix(job.id, attempt))
+    prefixes = workflow.output_prefixes(template, host_prefix(job.id, attempt))
     return tuple(
         ImageRef(f"{name}_{number:05}_.png", folder, "output")
         for folder, _, name in (prefix.rpartition("/") for prefix in prefixes)

@@ -101,7 +101,7 @@ class HostSource:
         if self.use != AUTO:
             # Asked for by name, it is used whatever it has: each job is held against that.
             found = discovery.probe(self.use, "", self._timeout)
-            usable = found if found.is_comfyui else None
+            usable = found if found.facts else None
             return self._address(usable), f"{found.url} {found.reason}"
         probes = discovery.probe_all(self._candidates, unet, self._timeout)
         told = "; ".join(f"{probe.url} {probe.reason}" for probe in probes)

@@ -93,6 +93,7 @@ class HostWorker:
         self._unfiled: dict[str, float] = {}  # not filed, when to try again
         self._heard = tools.clock()  # last word about one of our jobs
         self._free_wanted = False
+        self._socket_speaks = False
 
     def work(self) -> None:
         """Work until stopped and everything on the host has ended.
@@ -107,6 +108,7 @@ class HostWorker:
                 self._feeder.take_back_waiting()
             elif self._feeder.fill():
                 self._heard = self._tools.clock()
+            self._show_lack()
             self._free_if_wanted()
             self._take_in()
             self._look_around()
@@ -155,10 +157,12 @@ class HostWorker:
             case Free():
                 self._free_wanted = True
             case Reconnected():
+                self._socket_speaks = False
                 self._look_for_all()
             case Unfiled(job=job):
                 self._unfiled[job] = self._tools.clock() + REFILE_AFTER
             case _:
+                self._socket_speaks = True
                 if str(getattr(event, "prompt_id", "")) in self._tracker:
                     self._heard = self._tools.clock()
                 if changed := self._tracker.feed(event):
@@ -185,6 +189,11 @@ class HostWorker:
             )
         if tracked.steps > 1:
             self._board.progress(self._name, tracked.prompt_id, tracked.step, tracked.steps, now)
+
+    def _show_lack(self) -> None:
+        view = self._board.snapshot.hosts.get(self._name)
+        if view and view.lacks != self._suitability.lacks():
+            self._board.host(self._name, lacks=self._suitability.lacks())
 
     # What is due without an event
 
@@ -240,7 +249,8 @@ class HostWorker:
         advice = self._stall.advice(job, now)
         if advice is Advice.LISTEN_ANEW:
             self._listener.reconnect()
-        elif advice is Advice.INTERRUPT:
+        elif advice is Advice.INTERRUPT and self._socket_speaks:
+            # A socket that has not even greeted us proves nothing about the job.
             still = self._stall.silent(job, now)
             logger.warning("job %s: no progress for %.0f s, interrupting it", job, still)
             self._interrupted[job] = (now, still)

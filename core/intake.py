@@ -11,14 +11,15 @@ from pathlib import Path
 
 from bridge import workflow
 from bridge.errors import WorkflowError
-from bridge.request import InputImage
-from core import grid, prompt_file, resolve
+from bridge.request import InputImage, Request
+from core import grid, prompt_file, reopening, resolve
 from core.drop_folder import Claim, DropFolder
 from core.input_images import ImageError, InputImages
-from core.job import Job, State, job_id
+from core.job import Job, State, job_id, needs
 from core.journal import Entry, Journal
-from core.prompt_file import PromptError, Wish
+from core.prompt_file import PromptError
 from core.resolve import FindLora, Ready, Usual
+from core.wildcards import Wildcards
 from models.errors import ModelError
 
 logger = logging.getLogger(__name__)
@@ -36,6 +37,7 @@ class Intake:
         usual: what files may leave out.
         find_lora: checked LoRAs by name.
         template: returns a workflow template by name.
+        wildcards: what ``__name__`` in a prompt stands for.
         images: keeps the pictures that jobs start from.
         outbox: where grids are laid out on one sheet.
         today: the day's name, ``YYYY-MM-DD``.
@@ -49,13 +51,14 @@ class Intake:
         usual: Usual,
         find_lora: FindLora,
         template: Callable[[str], workflow.Workflow],
+        wildcards: Wildcards,
         images: InputImages,
         outbox: Path,
         today: Callable[[], str],
     ) -> None:
         self._folder, self._journal = folder, journal
         self._ready, self._usual, self._find_lora = ready, usual, find_lora
-        self._template, self._images = template, images
+        self._template, self._wildcards, self._images = template, wildcards, images
         self._outbox, self._today = outbox, today
         self._settling = threading.Lock()
 
@@ -98,8 +101,7 @@ class Intake:
 
     def reopen(self, name: str, place: str) -> None:
         """Claim a file again whose job is to be made again, if it is still where it was put."""
-        if place and Path(place).is_file():
-            self._folder.reopen(name, Path(place))
+        reopening.reopen(self._folder.inbox, name, place)
 
     def _read(self, claim: Claim) -> Entry | str:
         """Return what a file asks for, or why it cannot be used."""
@@ -111,21 +113,28 @@ class Intake:
                 self._usual,
                 self._find_lora,
                 draw_seed=lambda index: _seed(claim.name, index),
-                find_image=lambda wish: self._image(claim, wish),
+                wildcards=self._wildcards,
+                image=self._images.keep(claim.image) if claim.image else None,
+                find_image=lambda name: self._image(claim, name),
             )
-            for request in requests[:1]:
-                workflow.build(self._template(request.workflow), request, prefix="", image_name="")
+            self._try(requests)
         except _BAD as error:
             return str(error)
         priority = prompt_file.priority(wishes)
         return Entry(claim.name, claim.file, self._today(), requests, claim.batch, priority)
 
-    def _image(self, claim: Claim, wish: Wish) -> InputImage | None:
-        """Keep the picture that a wish starts from: the one it names, else the one beside it."""
-        path = self._folder.picture(claim, wish.image) if wish.image else claim.image
-        if wish.image and path is None:
-            raise PromptError(claim.file, 0, f"image {wish.image} is not there; put it beside it")
-        return self._images.keep(path) if path else None
+    def _try(self, requests: Sequence[Request]) -> None:
+        """Fill one graph of each kind, so that what has no place is told before any is sent."""
+        for request in {needs(request): request for request in requests}.values():
+            image = request.image.name if request.image else ""
+            workflow.build(self._template(request.workflow), request, "", image)
+
+    def _image(self, claim: Claim, name: str) -> InputImage:
+        """Keep the picture that a wish names."""
+        path = self._folder.picture(claim, name)
+        if path is None:
+            raise PromptError(claim.file, 0, f"image {name} is not there; put it beside the file")
+        return self._images.keep(path)
 
     def _lay_out(self, jobs: Sequence[Job]) -> None:
         if jobs and jobs[0].request.cell:

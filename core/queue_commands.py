@@ -16,9 +16,8 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from core import control
+from core import control, reopening
 from core.actions import Actions, Told
-from core.drop_folder import DropFolder
 from core.input_images import InputImages
 from core.job import Job, State
 from core.journal import Journal
@@ -105,17 +104,11 @@ def _act_alone(state: Path, inbox: Path, request: Mapping[str, Any]) -> Told:
     journal = Journal(state, time.time)
     try:
         images = InputImages(state / "input")
-        folder = DropFolder.at_rest(inbox)
-
-        def reopen(claim: str, place: str) -> None:
-            if place and Path(place).is_file():
-                folder.reopen(claim, Path(place))
-
         actions = Actions(
             journal,
             time.time,
             on_ended=lambda job: None,  # settled at the director's next start
-            reopen=reopen,
+            reopen=lambda claim, place: reopening.reopen(inbox, claim, place),
             prune_files=lambda: images.prune(journal.needed_images()),
             crew=None,
         )

@@ -55,11 +55,13 @@ class HostView:
         url: empty while there is none.
         reason: why this host, or what is being waited for.
         running: the job in hand.
+        lacks: what it needs for jobs that wait, empty when it has everything.
     """
 
     url: str = ""
     reason: str = "starting"
     running: Running | None = None
+    lacks: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +98,7 @@ def _view_to_json(view: HostView, now: float) -> dict[str, Any]:
     return {
         "url": view.url,
         "reason": view.reason,
+        "lacks": view.lacks,
         "running": running
         and {
             **asdict(running),
@@ -119,7 +122,7 @@ def snapshot_from_json(told: Mapping[str, Any]) -> Snapshot:
 def _view_from_json(told: Mapping[str, Any]) -> HostView:
     names = [field.name for field in fields(Running)]
     running = told["running"] and Running(**{name: told["running"][name] for name in names})
-    return HostView(told["url"], told["reason"], running)
+    return HostView(told["url"], told["reason"], running, told["lacks"])
 
 
 class Board:
@@ -182,6 +185,8 @@ def render(shot: Snapshot, now: float) -> RenderableType:
     table.add_column(ratio=1)
     for view in shot.hosts.values() or (HostView(),):
         table.add_row("host", Text(f"{view.url}  {view.reason}".strip(), overflow="ellipsis"))
+        if view.lacks:
+            table.add_row("lacks", Text(view.lacks))
         if view.running:
             _add_running(table, view.running, now)
     if shot.activity:

@@ -11,8 +11,8 @@ from collections.abc import Callable
 
 from bridge import check
 from bridge.catalogue import Catalogue
-from bridge.check import Kind, Problem
 from bridge.client import HostClient
+from bridge.graph_problem import Kind, Problem
 from bridge.workflow import Workflow
 from core.fitness import Fitness
 from core.job import Job
@@ -40,6 +40,7 @@ class Suitability:
         self._asked = 0.0
         self._fit: set[str] = set()
         self._unfit: dict[str, str] = {}
+        self._said: dict[str, str] = {}
 
     def unfit(self) -> list[str]:
         """Return the kinds of jobs this host cannot run now."""
@@ -67,8 +68,10 @@ class Suitability:
             self._fit.add(job.needs)
         else:
             self._unfit[job.needs] = lacks
-            logger.warning("host %s cannot run %s: %s", self._name, job.name, lacks)
-        waits = problems and all(_is_of_pair(problem, job) for problem in problems)
+            if self._said.get(job.needs) != lacks:
+                self._said[job.needs] = lacks
+                logger.warning("host %s cannot run %s: %s", self._name, job.name, lacks)
+        waits = problems and all(_is_of_pair(problem, graph, job) for problem in problems)
         self._fitness.note(self._name, job.needs, "" if waits else lacks)
         return not problems
 
@@ -88,8 +91,10 @@ class Suitability:
         return self._catalogue
 
 
-def _is_of_pair(problem: Problem, job: Job) -> bool:
+def _is_of_pair(problem: Problem, graph: Workflow, job: Job) -> bool:
     """Tell whether a missing file is one that the whole run depends on."""
+    if problem.kind is not Kind.MODEL:
+        return False
     request = job.request
-    files = {request.unet, *request.text_encoders, request.vae}
-    return problem.kind is Kind.MODEL and problem.value in files
+    missing = graph[problem.node]["inputs"].get(problem.input)
+    return missing in (request.unet, *request.text_encoders, request.vae)

@@ -68,6 +68,7 @@ class Bench:
         process = HostProcess(folder, folder)
         for host in hosts:
             source = HostSource(host.url, (), process, 1.0, 0.0, time.monotonic)
+            self.board.host(host.url)
             self.fleet.add(
                 RunLoop(host.url, tools, source, "x.gguf", self.fleet.others_work, self.fleet.has)
             )
@@ -136,5 +137,5 @@ class Bench:
             assert record["request"]["seed"] == job.request.seed
             assert (
                 list(png_text.chunks(content))[-2]
-                == list(png_text.chunks(png(job.request.seed)))[-2]
+                == list(png_text.chunks(png(job.request.seed, job.request.prompt)))[-2]
             )

@@ -4,13 +4,8 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
-from starlette.applications import Starlette
-from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
-from starlette.types import ASGIApp, Receive, Scope, Send
-
-from tests.fake_host import FakeHost
+from tests.fault_host.catalogue import Catalogue
+from tests.fault_host.host import FakeHost
 
 
 def node(**inputs: list[str]) -> dict[str, Any]:
@@ -32,51 +27,34 @@ def flux_nodes(unet: str, lora: str, clip: str, t5: str, vae: str) -> dict[str, 
 
 
 @dataclass
-class OfferingHost(FakeHost):
-    """Says of itself, and offers, what the test likes."""
+class Offer(Catalogue):
+    """A catalogue written out by the test."""
 
-    system: dict[str, Any] = field(default_factory=dict)
-    device: dict[str, Any] = field(default_factory=dict)
     nodes: dict[str, Any] = field(
         default_factory=lambda: {"UnetLoaderGGUF": node(unet_name=["x.gguf"])}
     )
-    strict: bool = True  # refuses a foreign Origin, as ComfyUI does
+
+    def info(self, wanted: str | None = None) -> dict[str, Any]:
+        return {name: said for name, said in self.nodes.items() if wanted in (None, name)}
+
+
+@dataclass
+class OfferingHost(FakeHost):
+    """Says of itself, and offers, what the test likes; strict with Origins, as ComfyUI is."""
+
+    nodes: dict[str, Any] | None = None
+    strict: bool = True
     refused: list[tuple[str, str]] = field(default_factory=list)  # Host and Origin
 
-    async def system_stats(self, _: Request) -> Response:
-        system = {"os": "posix", "comfyui_version": "0.3.64", **self.system}
-        device = {"name": "fake", "type": "cuda", "vram_total": 6 << 30, "vram_free": 5 << 30}
-        return JSONResponse({"system": system, "devices": [{**device, **self.device}]})
+    def __post_init__(self) -> None:
+        self.catalogue = Offer() if self.nodes is None else Offer(nodes=self.nodes)
+        self.gate = self._lets_in
 
-    async def object_info(self, request: Request) -> Response:
-        name = request.path_params["name"]
-        return JSONResponse({name: self.nodes[name]} if name in self.nodes else {})
-
-    async def all_object_info(self, _: Request) -> Response:
-        return JSONResponse(self.nodes)
-
-    def application(self) -> Starlette:
-        made = super().application()
-        made.router.routes.append(Route("/object_info", self.all_object_info))
-        if self.strict:
-            made.add_middleware(_OriginCheck, refused=self.refused)
-        return made
-
-
-class _OriginCheck:
-    """ComfyUI's ``create_origin_only_middleware``, on sockets too (server.py of 0.3.64)."""
-
-    def __init__(self, app: ASGIApp, refused: list[tuple[str, str]]) -> None:
-        self._app, self._refused = app, refused
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        headers = {name.decode(): value.decode() for name, value in scope.get("headers", [])}
-        host, origin = headers.get("host", ""), headers.get("origin", "")
-        if host and origin and is_refused(host, origin):
-            self._refused.append((host, origin))
-            await Response(status_code=403)(scope, receive, send)
-            return
-        await self._app(scope, receive, send)
+    def _lets_in(self, host: str, origin: str) -> bool:
+        if self.strict and host and origin and is_refused(host, origin):
+            self.refused.append((host, origin))
+            return False
+        return True
 
 
 def is_refused(host: str, origin: str) -> bool:

@@ -157,42 +157,54 @@ def source(tmp_path: Path, use: str, *candidates: str) -> HostSource:
 
 
 def test_auto_falls_back_to_the_embedded_host_and_says_why(tmp_path: Path, host: FakeHost) -> None:
-    found = source(tmp_path, "auto", host.url).acquire("other.gguf", threading.Event())
+    found, _ = source(tmp_path, "auto", host.url).find("other.gguf")
     assert found is not None
     assert (found.key, found.url) == (EMBEDDED, "http://embedded")
     assert "does not list other.gguf" in found.reason
 
 
 def test_auto_prefers_a_comfyui_that_will_do(tmp_path: Path, host: FakeHost) -> None:
-    found = source(tmp_path, "auto", host.url).acquire("x.gguf", threading.Event())
+    found, _ = source(tmp_path, "auto", host.url).find("x.gguf")
     assert found is not None
     assert found.url == host.url
 
 
-def test_auto_waits_for_a_comfyui_it_worked_with_before_it_falls_back(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("core.host_source.RETRY_AFTER", 0.05)
+def test_auto_waits_for_a_comfyui_it_worked_with_before_it_falls_back(tmp_path: Path) -> None:
     with serving() as served:
         auto = source(tmp_path, "auto", served.url)
-        auto.acquire("x.gguf", threading.Event())
-    gone = time.monotonic()
-    found = auto.acquire("x.gguf", threading.Event())
+        auto.find("x.gguf")
+    found, told = auto.find("x.gguf")
+    assert found is None
+    assert served.url in told
+    time.sleep(0.6)
+    found, _ = auto.find("x.gguf")
     assert found is not None
     assert found.key == EMBEDDED
-    assert time.monotonic() - gone >= 0.5
+
+
+def test_a_comfyui_that_appears_later_is_noticed(
+    tmp_path: Path, host: FakeHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("core.host_source.SCOUT_EVERY", 0.05)
+    assert source(tmp_path, "auto", host.url).better("x.gguf", threading.Event())
+    given_up = threading.Event()
+    given_up.set()
+    assert not source(tmp_path, "auto", host.url).better("x.gguf", given_up)
+    assert not source(tmp_path, "embedded", host.url).better("x.gguf", threading.Event())
 
 
 def test_embedded_asks_nobody(tmp_path: Path, host: FakeHost) -> None:
-    found = source(tmp_path, "embedded", host.url).acquire("x.gguf", threading.Event())
+    found, _ = source(tmp_path, "embedded", host.url).find("x.gguf")
     assert found is not None
     assert found.key == EMBEDDED
 
 
-def test_a_named_host_is_waited_for_until_stopped(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_named_host_is_used_whatever_it_has_and_waited_for_when_away(
+    tmp_path: Path, host: FakeHost
 ) -> None:
-    monkeypatch.setattr("core.host_source.RETRY_AFTER", 0.05)
-    stopped = threading.Event()
-    threading.Timer(0.3, stopped.set).start()
-    assert source(tmp_path, "http://127.0.0.1:1").acquire("x.gguf", stopped) is None
+    found, _ = source(tmp_path, host.url).find("other.gguf")
+    assert found is not None
+    assert found.key == host.url
+    found, told = source(tmp_path, "http://127.0.0.1:1").find("x.gguf")
+    assert found is None
+    assert "127.0.0.1:1" in told

@@ -69,7 +69,7 @@ def test_cancelling_a_running_job_stops_it_and_no_other(
     states = {job.id: job.state for job in bench.journal.all()}
     assert states.pop(victim) is State.CANCELLED
     assert set(states.values()) == {State.DONE}
-    assert victim not in hosts[0].rendered
+    assert victim not in hosts[0].saved
     assert len(list(bench.outbox.iterdir())) == 5
 
 
@@ -120,7 +120,7 @@ def test_an_abort_interrupts_what_runs_and_keeps_it_for_the_next_start(
     bench.fleet.abort()
     assert bench.journal.counts()[State.QUEUED] == 4
     eventually(lambda: not any(host.running or host.pending for host in hosts))
-    assert not any(host.rendered for host in hosts)
+    assert not any(host.saved for host in hosts)
 
 
 def test_a_job_goes_to_the_host_that_has_what_it_needs(
@@ -142,9 +142,10 @@ def test_a_model_that_arrives_late_is_found_without_a_restart(
         host.catalogue.models["unet"].clear()
     bench.add(1)
     bench.start()
-    eventually(lambda: "x.gguf" in " ".join(v.reason for v in bench.board.snapshot.hosts.values()))
+    eventually(lambda: all("x.gguf" in v.lacks for v in bench.board.snapshot.hosts.values()))
     assert bench.journal.counts()[State.QUEUED] == 1
     for host in hosts:
         host.catalogue.models["unet"].append("x.gguf")
     eventually(bench.all_ended)
     bench.check_all_made_once(1)
+    assert not any(view.lacks for view in bench.board.snapshot.hosts.values())

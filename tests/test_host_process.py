@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -14,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from host.__main__ import listen
 from models.micro.make import MicroSet, make
 from models.tensor_types import FileType
 from quantize import convert

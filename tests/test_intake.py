@@ -4,13 +4,17 @@ from pathlib import Path
 
 import pytest
 
+from bridge import workflow
 from configs.settings import WORKFLOWS
 from core.drop_folder import Claim, DropFolder
+from core.input_images import InputImages
 from core.intake import Intake
 from core.job import State
 from core.journal import Journal
 from core.resolve import Native, Ready, UsableLora, Usual
+from core.wildcards import Wildcards
 from models.errors import ModelError
+from tests.journal_kit import take
 
 READY = Ready("u", Path("u"), "aa", ("c", "t"), "v", None, Native(64, 64, 2))
 USUAL = Usual("txt2img", 0, 0, 0, 3.5, 1.0, 2.0)
@@ -26,8 +30,18 @@ class Site:
     def __init__(self, root: Path) -> None:
         self.folder = DropFolder(root / "inbox", time.monotonic, time.time_ns)
         self.journal = Journal(root / "state", time.time)
+        self.outbox = root / "outbox"
         self.intake = Intake(
-            self.folder, self.journal, READY, USUAL, no_lora, WORKFLOWS, lambda: "2026-01-02"
+            folder=self.folder,
+            journal=self.journal,
+            ready=READY,
+            usual=USUAL,
+            find_lora=no_lora,
+            template=lambda name: workflow.named(WORKFLOWS, name),
+            wildcards=Wildcards(root / "wildcards"),
+            images=InputImages(root / "images"),
+            outbox=self.outbox,
+            today=lambda: "2026-01-02",
         )
 
     def drop(self, name: str, text: str) -> Claim:
@@ -37,7 +51,7 @@ class Site:
 
     def end(self, *states: State) -> None:
         for state in states:
-            job = self.journal.take("h")
+            job = take(self.journal)
             assert job is not None
             if state is State.DONE:
                 self.journal.rendered(job.id, [])
@@ -59,9 +73,9 @@ def site(tmp_path: Path) -> Iterator[Site]:
 
 def test_a_claim_entered_twice_is_entered_once_with_the_same_seeds(site: Site) -> None:
     claim = site.drop("a.txt", "one\ntwo\n")
-    assert site.intake.enter(claim)
+    assert site.intake.enter([claim])
     before = site.journal.all()
-    assert site.intake.enter(claim)
+    assert site.intake.enter([claim])
     assert site.journal.all() == before
     assert len({job.request.seed for job in before}) == 2
     assert all(job.request.seed < 2**53 for job in before)
@@ -69,7 +83,7 @@ def test_a_claim_entered_twice_is_entered_once_with_the_same_seeds(site: Site) -
 
 def test_a_file_is_done_when_its_last_job_is(site: Site) -> None:
     claim = site.drop("a.txt", "one\ntwo\n")
-    site.intake.enter(claim)
+    site.intake.enter([claim])
     site.end(State.DONE)
     site.intake.settle(claim.name)
     assert site.names("done") == []
@@ -80,7 +94,7 @@ def test_a_file_is_done_when_its_last_job_is(site: Site) -> None:
 
 def test_a_file_with_a_failed_job_is_failed_and_says_which(site: Site) -> None:
     claim = site.drop("a.txt", "one\ntwo\n")
-    site.intake.enter(claim)
+    site.intake.enter([claim])
     site.end(State.DONE, State.FAILED)
     site.intake.settle(claim.name)
     assert site.names("failed") == ["a.txt", "a.txt.error.md"]
@@ -90,7 +104,7 @@ def test_a_file_with_a_failed_job_is_failed_and_says_which(site: Site) -> None:
 
 
 def test_what_ended_before_a_crash_is_settled_after_it(site: Site) -> None:
-    site.intake.enter(site.drop("a.txt", "one\n"))
+    site.intake.enter([site.drop("a.txt", "one\n")])
     site.end(State.DONE)
     site.intake.settle_all()
     assert site.names("done") == ["a.txt"]
@@ -100,7 +114,7 @@ def test_what_ended_before_a_crash_is_settled_after_it(site: Site) -> None:
 
 def test_a_claimed_file_that_somebody_removed_stops_nothing(site: Site) -> None:
     claim = site.drop("a.txt", "one\n")
-    site.intake.enter(claim)
+    site.intake.enter([claim])
     claim.path.unlink()
     site.end(State.DONE)
     site.intake.settle_all()
@@ -109,6 +123,6 @@ def test_a_claimed_file_that_somebody_removed_stops_nothing(site: Site) -> None:
 
 def test_a_lora_that_does_not_fit_fails_the_file_before_any_job(site: Site) -> None:
     claim = site.drop("a.yaml", "prompt: x\nlora: nobody\n")
-    assert not site.intake.enter(claim)
+    assert not site.intake.enter([claim])
     assert site.journal.all() == []
     assert "there is no nobody" in (site.folder.inbox / "failed" / "a.yaml.error.md").read_text()

@@ -37,6 +37,10 @@ class Entry:
         return [self.number, self.id, self.graph, self.extra, self.ends]
 
 
+def _open(_host: str, _origin: str) -> bool:
+    return True
+
+
 def _no_note(_what: str, _job: str) -> None:
     pass
 
@@ -56,6 +60,9 @@ class FakeHost:
         posts: every prompt_id posted, in order.
         rendered: every job that was executed to its end, cached ones too.
         saved: every job a file was written for, once per run.
+        system: what GET /system_stats says otherwise of the system, by key.
+        device: likewise of the device.
+        gate: given a request's Host and Origin, tells whether it is let in.
         freed: what POST /free asked for.
         posted_at: when a job's first POST was read, by CLOCK_MONOTONIC.
         busy: seconds with a job in execution; ``first`` and ``last`` are its edges.
@@ -72,6 +79,9 @@ class FakeHost:
     send_buffer: int = 0  # bytes of SO_SNDBUF; 0 for the system's own
     faults: Faults = field(default_factory=Faults)
     catalogue: Catalogue = field(default_factory=Catalogue)
+    system: dict[str, Any] = field(default_factory=dict)
+    device: dict[str, Any] = field(default_factory=dict)
+    gate: Callable[[str, str], bool] = _open
     graphs: dict[str, Graph] = field(default_factory=dict)
     history: dict[str, dict[str, Any]] = field(default_factory=dict)
     files: MutableMapping[tuple[str, str], bytes] = field(default_factory=dict)

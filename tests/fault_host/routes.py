@@ -262,6 +262,7 @@ def _system_stats(host: FakeHost, _: Request) -> Answer:
         "pytorch_version": "2.8.0+cpu",
         "embedded_python": False,
         "argv": ["main.py"],
+        **host.system,
     }
     device = {
         "name": "fake",
@@ -271,6 +272,7 @@ def _system_stats(host: FakeHost, _: Request) -> Answer:
         "vram_free": 5 << 30,
         "torch_vram_total": 0,
         "torch_vram_free": 0,
+        **host.device,
     }
     return as_json({"system": system, "devices": [device]})
 

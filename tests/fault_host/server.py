@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from tests.fault_host import routes, wire
 from tests.fault_host.host import FakeHost
 from tests.fault_host.run import work
-from tests.fault_host.wire import Request, Socket
+from tests.fault_host.wire import Answer, Request, Socket
 
 SLACK = 1 << 20  # a body this much too large is still read, so that the 413 is seen
 
@@ -43,6 +43,10 @@ class Server:
             raw.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, self._host.send_buffer)
         try:
             while request := await wire.read_request(reader, self._host.max_body + SLACK):
+                headers = request.headers
+                if not self._host.gate(headers.get("host", ""), headers.get("origin", "")):
+                    await wire.write_answer(writer, Answer(403), 0.0)
+                    continue
                 if request.headers.get("upgrade", "").lower() == "websocket":
                     await self._follow(request, reader, writer)
                     return
