@@ -17,6 +17,7 @@ from pydantic import ValidationError
 
 from bridge import answers
 from bridge.answers import HostFacts, HostQueue, ImageRef, Outcome
+from bridge.catalogue import Catalogue
 from bridge.errors import HostDoubt, HostError, HostRefused, HostUnreachable
 from bridge.workflow import Workflow
 
@@ -100,7 +101,8 @@ class HostClient:
             raise HostRefused(self.url, *answers.refusal(_refusal_body(answer)))
         if answer.status_code != 200:
             # ComfyUI answers 500 to some posts that it did queue (comfyui.md 0.6).
-            raise HostDoubt(self.url, f"answered {answer.status_code} to a job")
+            status = answer.status_code
+            raise HostDoubt(self.url, f"answered {status} to a job", status)
         self._accept(_json_object(answer), prompt_id)
 
     def locate(self, prompt_id: str) -> Finding:
@@ -136,8 +138,59 @@ class HostClient:
     def choices(self, class_type: str, name: str) -> tuple[str, ...] | None:
         """Return what a node's combo input may be; ``None`` when the host lacks the node."""
         return self._read(
-            f"/object_info/{class_type}", lambda body: _combo(body.get(class_type), name)
+            f"/object_info/{class_type}",
+            lambda body: Catalogue.read(body).choices(class_type, name),
         )
+
+    def object_info(self) -> Catalogue:
+        """Return all that the host offers: 320 kB of JSON on a plain ComfyUI, so ask once.
+
+        Lists of model files are made anew at each call: a new file shows without a restart.
+        """
+        return self._read("/object_info", Catalogue.read)
+
+    def upload(self, name: str, content: bytes, subfolder: str = "") -> str:
+        """Put a picture into the host's input folder; repeating it is harmless.
+
+        Nothing is overwritten: equal bytes under the same name are taken for the same file, and
+        other bytes get a name of their own. So a job that reads its picture at this moment is
+        never given half of another.
+
+        Args:
+            name: file name to ask for, without a folder.
+            content: the file's bytes.
+            subfolder: folder below ``input``, with forward slashes.
+
+        Returns:
+            The name to hand to ``LoadImage``, subfolder included.
+
+        Raises:
+            HostUnreachable: no answer; upload it again.
+            HostError: the host did not take it.
+        """
+        fields = {"type": "input", "subfolder": subfolder}
+        try:
+            answer = self._http.post("/upload/image", data=fields, files={"image": (name, content)})
+        except httpx.HTTPError as error:
+            raise HostUnreachable(self.url, _no_answer(error)) from error
+        if answer.status_code == 413:
+            raise HostError(
+                self.url,
+                f"takes no file as large as {name} ({len(content)} bytes); start it with "
+                "--max-upload-size, or use a smaller picture",
+            )
+        body = _json_object(self._checked(answer, f"/upload/image of {name}"))
+        return self._uploaded(body)
+
+    def free(self, unload_models: bool = True, free_memory: bool = True) -> None:
+        """Have the host give memory back after the job at hand; repeating it is harmless.
+
+        Args:
+            unload_models: take the models out of the graphics card's memory.
+            free_memory: drop the results that the host keeps of nodes, too.
+        """
+        wanted = {"unload_models": unload_models, "free_memory": free_memory}
+        self._checked(self._post("/free", wanted), "/free")
 
     def interrupt(self, prompt_id: str) -> None:
         """Stop a job if it runs now; nothing happens otherwise."""
@@ -146,6 +199,16 @@ class HostClient:
     def cancel(self, prompt_id: str) -> None:
         """Take a job out of the queue if it still waits there."""
         self._checked(self._post("/queue", {"delete": [prompt_id]}), "/queue")
+
+    def forget(self, prompt_id: str) -> None:
+        """Delete a job's history entry, so that a new attempt's cannot be mistaken for it."""
+        self._checked(self._post("/history", {"delete": [prompt_id]}), "/history")
+
+    def _uploaded(self, body: Mapping[str, Any]) -> str:
+        name, subfolder = body.get("name"), body.get("subfolder") or ""
+        if not isinstance(name, str) or not name or not isinstance(subfolder, str):
+            raise HostError(self.url, "POST /upload/image is not ComfyUI's answer: it has no name")
+        return f"{subfolder}/{name}" if subfolder else name
 
     def _accept(self, body: Mapping[str, Any], prompt_id: str) -> None:
         if body.get("prompt_id") != prompt_id:
@@ -200,14 +263,3 @@ def _json_object(answer: httpx.Response) -> Mapping[str, Any]:
 
 def _refusal_body(answer: httpx.Response) -> Mapping[str, Any]:
     return _json_object(answer) or {"error": answer.text[:500]}
-
-
-def _combo(entry: Any, name: str) -> tuple[str, ...] | None:
-    """Read a combo of /object_info: ``[[choices], {}]``, or newer ``["COMBO", {options}]``."""
-    if entry is None:
-        return None
-    inputs = {**entry["input"].get("required", {}), **entry["input"].get("optional", {})}
-    kind, *rest = inputs.get(name) or [[]]
-    if isinstance(kind, list):
-        return tuple(map(str, kind))
-    return tuple(map(str, rest[0].get("options", []) if rest else []))

@@ -62,6 +62,11 @@ class Listener:
             self._socket.abort()  # unlike close(), it wakes a reader in another thread
         self._thread.join(timeout=CONNECT_TIMEOUT)
 
+    def reconnect(self) -> None:
+        """Give the connection up and open another: the host may have lost our registration."""
+        if self._socket is not None:
+            self._socket.abort()
+
     def _run(self) -> None:
         pauses = _pauses()
         while not self._closing.is_set():
@@ -76,6 +81,10 @@ class Listener:
                 self._address,
                 timeout=CONNECT_TIMEOUT,
                 skip_utf8_validation=True,  # 166 ms per MB of text without wsaccel
+                # websocket-client heeds `http_no_proxy` only beside a proxy of ours, and without
+                # one takes the environment's. So it gets one, and uses it for nobody.
+                http_proxy_host="unused.invalid",
+                http_proxy_port=1,
                 http_no_proxy=["*"],
             )
         except (OSError, websocket.WebSocketException) as error:
