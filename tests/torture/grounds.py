@@ -38,17 +38,22 @@ class Disk:
 
     Args:
         folder: where it is mounted.
-        megabytes: its size.
+        megabytes: its size; ``None`` for the disk that the folder lies on, whose syncs cost what
+            they cost.
     """
 
-    def __init__(self, folder: Path, megabytes: int) -> None:
+    def __init__(self, folder: Path, megabytes: int | None) -> None:
         folder.mkdir(parents=True)
-        self.folder = folder
+        self.folder, self.mounted = folder, False
+        if megabytes is not None:
+            self._mount(folder, megabytes)
+
+    def _mount(self, folder: Path, megabytes: int) -> None:
         command = ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "tmpfs", str(folder)]
         try:
             self.mounted = subprocess.run(command, capture_output=True, check=False).returncode == 0
         except FileNotFoundError:
-            self.mounted = False
+            return
 
     def fill(self, director: int) -> None:
         """Leave no room: for anybody, or for this process alone."""
@@ -86,7 +91,7 @@ class Site:
         root: an empty folder.
         url: the host, as the director sees it.
         settings: further lines of the director's own settings file, by section.
-        disk_megabytes: size of the disk.
+        disk_megabytes: size of the disk; ``None`` for none of its own.
     """
 
     def __init__(
@@ -94,7 +99,7 @@ class Site:
         root: Path,
         url: str,
         settings: Mapping[str, str] | None = None,
-        disk_megabytes: int = 64,
+        disk_megabytes: int | None = 64,
     ) -> None:
         self.root, self._url = root, url
         self.disk = Disk(root / "disk", disk_megabytes)
