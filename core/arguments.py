@@ -8,7 +8,7 @@ STATES = ("queued", "sent", "running", "rendered", "done", "failed", "cancelled"
 STATES_TOLD = f"only those in this state, can be given often: {', '.join(STATES)}"
 COMMANDS = (
     *("run", "status", "jobs", "cancel", "retry", "pause", "resume", "prune"),
-    *("quantize", "verify", "doctor"),
+    *("quantize", "verify", "doctor", "rerun"),
 )
 EXIT_CODES = """\
 exit codes:
@@ -41,6 +41,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_quantize(commands)
     _add_verify(commands)
     _add_doctor(commands)
+    _add_rerun(commands)
     return parser
 
 
@@ -171,6 +172,28 @@ def _add_doctor(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
     doctor.add_argument("--host", metavar="auto|embedded|URL", help="the host to look at")
     doctor.add_argument("--workflow", metavar="NAME", help="the workflow that jobs will use")
     doctor.add_argument("--config", type=Path, metavar="FILE", help="your own settings (TOML)")
+
+
+def _add_rerun(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    rerun = commands.add_parser(
+        "rerun",
+        help="make pictures again and say what differs",
+        description="Read from each picture how it was made, compare that with what is here now, "
+        "make it again through the inbox, and compare the pixels. A running director makes it; "
+        "where none runs, one is started and works off the inbox.",
+        epilog="exit code 0: every picture came out identical; 1: one differs or was not made",
+    )
+    rerun.add_argument("images", type=Path, metavar="IMAGE", nargs="+", help="picture of Vulcan's")
+    rerun.add_argument("--out", type=Path, metavar="DIR", help="copy the new pictures here")
+    rerun.add_argument(
+        "--anyway", action="store_true", help="also with another unet or LoRA, or without one"
+    )
+    rerun.add_argument("--json", action="store_true", help="one JSON object a line")
+    rerun.add_argument("--host", metavar="auto|embedded|URL", help="where to render")
+    rerun.add_argument("--inbox", type=Path, metavar="DIR", help="as for `run`")
+    rerun.add_argument("--outbox", type=Path, metavar="DIR", help="as for `run`")
+    rerun.add_argument("--models", type=Path, metavar="DIR", help="as for `run`")
+    rerun.add_argument("--config", type=Path, metavar="FILE", help="your own settings (TOML)")
 
 
 def _share(text: str) -> float:

@@ -3,7 +3,14 @@
 import argparse
 from collections.abc import Callable, Mapping
 
-from core import doctor_command, quantize_command, queue_commands, run_command, verify_command
+from core import (
+    doctor_command,
+    quantize_command,
+    queue_commands,
+    rerun_command,
+    run_command,
+    verify_command,
+)
 
 COMMANDS: Mapping[str, Callable[[argparse.Namespace], int]] = {
     "run": run_command.run,
@@ -17,4 +24,5 @@ COMMANDS: Mapping[str, Callable[[argparse.Namespace], int]] = {
     "quantize": quantize_command.run,
     "verify": verify_command.run,
     "doctor": doctor_command.run,
+    "rerun": rerun_command.run,
 }
