@@ -109,6 +109,13 @@ def test_little_free_graphics_memory_is_a_warning_on_a_small_card(
     assert level is Level.OK or "--lowvram" in finding.fix
 
 
+def test_launch_flags_are_named_unless_the_host_has_them() -> None:
+    full = replace(LAPTOP, vram_free=GB)
+    assert doctor_host.graphics_memory(full).fix.endswith("--lowvram --reserve-vram 0.6")
+    has_both = replace(full, flags=("--lowvram", "--reserve-vram", "0.5"))
+    assert "--" not in doctor_host.graphics_memory(has_both).fix
+
+
 def test_a_host_on_the_processor_is_said_to_be_slow() -> None:
     finding = doctor_host.graphics_memory(replace(LAPTOP, on_gpu=False, device="cpu"))
     assert finding.level is Level.INFO
