@@ -21,6 +21,7 @@ SMALL_GPU = 8 * GB  # below, a quantised Flux is loaded in part
 # Free graphics memory below which a 6 GB laptop swaps: ComfyUI keeps 0.6 GB on Windows, wants
 # 0.8 GB to compute with, and Windows itself takes up to 1 GB of the 6 (comfyui.md 6).
 WANTED_FREE = 4.5 * GB
+SMALL_GPU_FLAGS = ("--lowvram", "--reserve-vram 0.6")
 MOST_SKEW = 60.0  # seconds between our clock and the host's
 # Folder below the host's models folder, by the input that names a file of it.
 FOLDERS = {
@@ -125,10 +126,14 @@ def graphics_memory(facts: HostFacts) -> Finding:
         told,
         "a Q4 Flux has 6.8 GB and is loaded in part on such a card; with little room left the "
         "driver moves memory to and fro and a step takes many times as long",
-        "close browsers, games and other ComfyUIs (nvidia-smi lists them); start ComfyUI with "
-        "--lowvram --reserve-vram 0.6; a model that it still holds is counted here: let it go "
-        "with POST /free",
+        "close browsers, games and other ComfyUIs (nvidia-smi lists them)" + _flags(facts),
     )
+
+
+def _flags(facts: HostFacts) -> str:
+    """Name the launch flags for a small card that ComfyUI was not started with."""
+    wanted = [flag for flag in SMALL_GPU_FLAGS if flag.split()[0] not in facts.flags]
+    return f"; start ComfyUI with {' '.join(wanted)}" if wanted else ""
 
 
 def memory(facts: HostFacts, wanted: int) -> Iterator[Finding]:

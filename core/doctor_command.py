@@ -5,6 +5,7 @@ loaded only here, so the director proper stays small.
 """
 
 import argparse
+import logging
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -27,6 +28,8 @@ def run(arguments: argparse.Namespace) -> int:
     from bridge.finding import Level
     from core import doctor_report
 
+    # What libraries log is no part of the report; without any handler Python prints it.
+    logging.getLogger().addHandler(logging.NullHandler())
     findings = _findings(arguments)
     if arguments.json:
         print(doctor_report.to_json(findings))

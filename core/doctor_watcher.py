@@ -75,9 +75,9 @@ def hears(inbox: Path) -> bool:
         scrap.write_bytes(b"")
         return ear.heard.wait(WAIT)
     finally:
-        scrap.unlink(missing_ok=True)
         observer.stop()
         observer.join()
+        scrap.unlink(missing_ok=True)
 
 
 class _Ear(FileSystemEventHandler):

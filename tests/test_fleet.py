@@ -148,4 +148,4 @@ def test_a_model_that_arrives_late_is_found_without_a_restart(
         host.catalogue.models["unet"].append("x.gguf")
     eventually(bench.all_ended)
     bench.check_all_made_once(1)
-    assert not any(view.lacks for view in bench.board.snapshot.hosts.values())
+    eventually(lambda: not any(v.lacks for v in bench.board.snapshot.hosts.values()))

@@ -73,9 +73,9 @@ def site(tmp_path: Path) -> Iterator[Site]:
 
 def test_a_claim_entered_twice_is_entered_once_with_the_same_seeds(site: Site) -> None:
     claim = site.drop("a.txt", "one\ntwo\n")
-    assert site.intake.enter([claim])
+    assert site.intake.enter([claim]) == 0
     before = site.journal.all()
-    assert site.intake.enter([claim])
+    assert site.intake.enter([claim]) == 0
     assert site.journal.all() == before
     assert len({job.request.seed for job in before}) == 2
     assert all(job.request.seed < 2**53 for job in before)
@@ -123,6 +123,6 @@ def test_a_claimed_file_that_somebody_removed_stops_nothing(site: Site) -> None:
 
 def test_a_lora_that_does_not_fit_fails_the_file_before_any_job(site: Site) -> None:
     claim = site.drop("a.yaml", "prompt: x\nlora: nobody\n")
-    assert not site.intake.enter([claim])
+    assert site.intake.enter([claim]) == 1
     assert site.journal.all() == []
     assert "there is no nobody" in (site.folder.inbox / "failed" / "a.yaml.error.md").read_text()
