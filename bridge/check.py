@@ -16,6 +16,7 @@ What this file refuses to know: requests, slots and HTTP.
 
 from collections.abc import Iterator
 from copy import deepcopy
+from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
 from bridge.catalogue import COMBO, Catalogue, NodeInput, NodeOffer, OutputType
@@ -118,13 +119,13 @@ class _Check:
         return known and _class(self._graph, node) in self._catalogue
 
     def _circle(self, links: dict[str, set[str]]) -> Iterator[Problem]:
-        while free := {node for node, above in links.items() if not above}:
-            links = {node: above - free for node, above in links.items() if node not in free}
-        for node in links:
+        try:
+            TopologicalSorter(links).prepare()
+        except CycleError as found:
+            node = found.args[1][0]
             at = At(node, _class(self._graph, node))
             what = "it waits, through its links, for its own result"
             yield at.problem(Kind.LINK, what, "break the circle in ComfyUI and export again")
-            return
 
     def _node(self, node: str) -> Iterator[Problem]:
         name = _class(self._graph, node)

@@ -11,6 +11,7 @@ What this file refuses to know: what any class_type means, and what a request is
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from graphlib import CycleError, TopologicalSorter
 from typing import Any, NewType, TypeGuard
 
 Workflow = NewType("Workflow", dict[str, Any])
@@ -96,20 +97,17 @@ def broken_links(graph: Workflow, nodes: Iterable[str]) -> list[tuple[Place, str
 
 
 def circle(graph: Workflow, nodes: Iterable[str]) -> tuple[str, ...]:
-    """Return those of some nodes that wait for each other, empty where none do.
+    """Return nodes that wait for each other in a circle, empty where none do.
 
     Args:
         graph: the workflow.
         nodes: with each of them all that stand above it, as :func:`upwards` returns them.
     """
-    open_links = {node: set(sources(graph, node)) for node in nodes}
-    while free := {node for node, above in open_links.items() if not above}:
-        open_links = {node: above - free for node, above in open_links.items() if node not in free}
-    while read := set().union(*open_links.values()):
-        if len(read) == len(open_links):
-            break
-        open_links = {node: above & read for node, above in open_links.items() if node in read}
-    return tuple(open_links)
+    try:
+        TopologicalSorter({node: list(sources(graph, node)) for node in nodes}).prepare()
+    except CycleError as found:
+        return tuple(found.args[1][1:])  # its first node is its last one, too
+    return ()
 
 
 def holder(graph: Workflow, place: Place, kind: type | tuple[type, ...]) -> Place | None:

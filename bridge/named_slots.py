@@ -106,6 +106,7 @@ def mark(graph: Workflow, slots: Mapping[str, Any], name: str) -> None:
     Raises:
         WorkflowError: something else than that, or a node or input that is not there.
     """
+    places: dict[str, dict[str, list[str]]] = {}
     for slot, wanted in slots.items():
         for text in wanted if isinstance(wanted, list) else [wanted]:
             place = reference(graph, text) if isinstance(text, str) else None
@@ -115,19 +116,22 @@ def mark(graph: Workflow, slots: Mapping[str, Any], name: str) -> None:
                     f"{name}.toml says that slot {slot} is {text!r}, which is no input of a node "
                     'here; write it as "node.input", for example "25.noise_seed"',
                 )
-            meta = graph[place.node].setdefault("_meta", {})
-            meta.setdefault(MARK, {}).setdefault(slot, []).append(place.input)
+            places.setdefault(place.node, {}).setdefault(slot, []).append(place.input)
+    for node, marks in places.items():
+        graph[node].setdefault("_meta", {})[MARK] = marks
 
 
 def _marked(graph: Workflow) -> dict[str, tuple[Place, ...]]:
+    """Return what :func:`mark` wrote; anything else of that name is not ours and is left alone."""
     found: dict[str, tuple[Place, ...]] = {}
     for node, entry in graph.items():
         marks = _meta(entry).get(MARK)
         for slot, names in marks.items() if isinstance(marks, dict) else ():
-            places = (Place(node, str(name)) for name in names)
+            listed = names if isinstance(names, list) else []
+            places = [Place(node, name) for name in listed if name in list(inputs(graph, node))]
             written = tuple(_kept(graph, place, slot) or place for place in places)
-            found[str(slot)] = found.get(str(slot), ()) + written
-    return found
+            found[slot] = found.get(slot, ()) + written
+    return {slot: places for slot, places in found.items() if places}
 
 
 def _titled(

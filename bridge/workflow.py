@@ -198,7 +198,7 @@ def _spread_steps(template: Workflow, graph: Workflow, slots: Slots) -> None:
             where = holder(template, Place(sampler, name), int)
             at = _number(template, where) if where else None
             if where and old and new and at and at < old:
-                _write(graph, (where,), round(at * new / old))
+                _write(graph, (where,), (2 * at * new + old) // (2 * old))  # rounded
 
 
 def _number(graph: Workflow, place: Place) -> int | None:

@@ -104,6 +104,25 @@ def test_a_cfg_guider_takes_cfg_and_a_negative_of_its_own() -> None:
     assert values(graph, "text")["text"] == "a fox"
 
 
+def test_a_sampler_custom_takes_seed_and_cfg_itself_and_the_rest_behind_links() -> None:
+    sampler = node(
+        "SamplerCustom",
+        model=("unet", 0),
+        add_noise=True,
+        noise_seed=5,
+        cfg=1.0,
+        positive=("text", 0),
+        negative=("none", 0),
+        sampler=("select", 0),
+        sigmas=("schedule", 0),
+        latent_image=("latent", 0),
+    )
+    graph = built(custom(sample=sampler), replace(REQUEST, sampler="heun"))
+    assert (values(graph, "sample")["noise_seed"], values(graph, "sample")["cfg"]) == (77, 3.0)
+    assert values(graph, "select")["sampler_name"] == "heun"
+    assert values(graph, "schedule")["steps"] == 8
+
+
 def test_flux_text_encoders_get_the_prompt_twice_and_the_guidance() -> None:
     both = node("CLIPTextEncodeFlux", clip=("clip", 0), clip_l="x", t5xxl="y", guidance=3.5)
     text = values(built(base(sample=ksampler(), text=both)), "text")

@@ -1,15 +1,19 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
+from hypothesis import settings as settings_of_hypothesis
 from hypothesis import strategies as st
 
 from bridge import workflow, workflow_files
 from bridge.errors import WorkflowError
+from bridge.request import LoraChoice
 from configs import settings
 from configs.settings import WORKFLOWS
+from tests import sample_request
 from tests.graph_kit import base, ksampler
 
 GRAPH = base(sample=ksampler())
@@ -168,3 +172,71 @@ def test_a_bad_file_of_slots_is_refused(folder: Path, text: str, says: str) -> N
 
 def test_the_built_in_folder_is_the_default_setting() -> None:
     assert settings.load(environ={}).folders.workflows == WORKFLOWS
+
+
+# --- whatever a user's file holds ---
+
+VALUES = (
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=4)
+)
+IDS = st.sampled_from(["1", "2", "3", "4", "5"])
+ODD = st.recursive(VALUES, lambda inner: st.lists(inner, max_size=3), max_leaves=4)
+LINKS = st.tuples(IDS, st.integers(-1, 2) | st.booleans()).map(list)
+INPUTS = (
+    "model clip positive negative latent_image guider noise sampler sigmas samples images "
+    "image seed noise_seed steps cfg text clip_l value width height batch_size "
+    "filename_prefix unet_name vae_name lora_name strength_model guidance start_at_step "
+    "max_shift "
+)
+NAMES = st.sampled_from(INPUTS.split())
+META = st.fixed_dictionaries(
+    {},
+    optional={
+        "title": st.sampled_from(["vulcan:prompt", "vulcan:lora", "vulcan:prefix", "vulcan:x=text"])
+        | ODD,
+        "vulcan": st.dictionaries(st.sampled_from(["prompt", "seed", "prefix"]), ODD) | ODD,
+    },
+)
+NODES = st.fixed_dictionaries(
+    {
+        "class_type": st.sampled_from(["KSampler", "SaveImage", "ConditioningZeroOut", "", "É"]),
+        "inputs": st.dictionaries(NAMES, LINKS | ODD, max_size=9),
+    },
+    optional={"_meta": META | ODD},
+)
+
+
+@settings_of_hypothesis(max_examples=400)
+@given(st.dictionaries(IDS, NODES, min_size=1), st.booleans())
+def test_any_graph_of_nodes_is_built_or_refused_in_words(
+    tmp_path_factory: pytest.TempPathFactory, graph: dict[str, Any], titled: bool
+) -> None:
+    path = tmp_path_factory.mktemp("any") / "own.json"
+    entry = {"text": "", "filename_prefix": ""}
+    if titled:
+        graph["6"] = {"class_type": "A", "inputs": entry, "_meta": {"title": "vulcan:prompt"}}
+    path.write_text(json.dumps(graph))
+    request = replace(
+        sample_request.REQUEST,
+        negative="blur",
+        loras=(LoraChoice("a", 1.0), LoraChoice("b", 1.0)),
+        asked=("lora",) if titled else (),
+    )
+    try:
+        done = workflow.build(workflow.load(path), request, "p/id/img")
+    except WorkflowError as error:
+        assert str(error)  # noqa: PT017 - both endings are right
+    else:
+        assert json.dumps(done, allow_nan=False)
+        saved = [n["inputs"].get("filename_prefix") for n in done.values()]
+        ours = [name for name in saved if str(name).startswith("p/id/img")]
+        assert ours
+        assert len(set(ours)) == len(ours)
+
+
+def test_a_long_chain_of_nodes_is_walked_in_good_time() -> None:
+    graph = base(sample=ksampler(model=("n2999", 0)), n0={"class_type": "A", "inputs": {}})
+    for number in range(1, 3000):
+        inputs = {"model": [f"n{number - 1}", 0], "clip": ["clip", 0]}
+        graph[f"n{number}"] = {"class_type": "A", "inputs": inputs}
+    assert workflow.find_slots(graph)["prompt"]
