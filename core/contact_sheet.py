@@ -1,17 +1,24 @@
-"""Several pictures on one, each with a line of text below it."""
+"""Several pictures on one sheet, each with a line of text below it, or as labelled grids.
+
+Draws what it is given and nothing else: which picture belongs where, ``core.grid`` knows.
+"""
 
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw, ImageFont, PngImagePlugin
 
 from models import store
 
 CELL = 256  # pixels a picture may take in either direction
+SMALLEST = 48  # of a cell, however many there are
+MOST_PIXELS = 30_000_000  # a grid's cells together; they shrink to keep it
 GAP, LINES, LINE = 12, 2, 15  # between cells; lines of text and their height
-PAPER, INK = (250, 250, 248), (40, 40, 40)
+LABEL = 130  # pixels for the labels of rows
+PAPER, INK, FAINT = (250, 250, 248), (40, 40, 40), (190, 190, 186)
+Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +29,31 @@ class Cell:
     label: str
 
 
+@dataclass(frozen=True, slots=True)
+class Box:
+    """A place in a grid: its picture, or why there is none."""
+
+    picture: Path | None
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Sheet:
+    """A grid to draw.
+
+    Attributes:
+        title: what all its pictures share, a line each.
+        columns: labels from left to right.
+        rows: labels from top to bottom; one empty label where there is one axis only.
+        boxes: row by row, as many as columns times rows.
+    """
+
+    title: tuple[str, ...]
+    columns: tuple[str, ...]
+    rows: tuple[str, ...]
+    boxes: tuple[Box, ...]
+
+
 def make(cells: Sequence[Cell], columns: int = 4) -> bytes:
     """Lay the pictures out in rows and return the sheet as PNG."""
     columns = max(1, min(columns, len(cells)))
@@ -30,10 +62,10 @@ def make(cells: Sequence[Cell], columns: int = 4) -> bytes:
     sheet = Image.new("RGB", (columns * (CELL + GAP) + GAP, rows * (height + GAP) + GAP), PAPER)
     for number, cell in enumerate(cells):
         row, column = divmod(number, columns)
-        _place(sheet, cell, GAP + column * (CELL + GAP), GAP + row * (height + GAP))
-    out = io.BytesIO()
-    sheet.save(out, "PNG")
-    return out.getvalue()
+        left, top = GAP + column * (CELL + GAP), GAP + row * (height + GAP)
+        _paste(sheet, cell.picture, left, top, CELL)
+        _write(ImageDraw.Draw(sheet), cell.label, left, top + CELL + GAP // 2, CELL)
+    return _png(sheet)
 
 
 def save(path: Path, cells: Sequence[Cell], columns: int = 4) -> None:
@@ -41,29 +73,105 @@ def save(path: Path, cells: Sequence[Cell], columns: int = 4) -> None:
     store.atomic_write(path, make(cells, columns))
 
 
-def _place(sheet: Image.Image, cell: Cell, left: int, top: int) -> None:
-    with Image.open(cell.picture) as opened:
-        picture = opened.convert("RGB")
-    scale = min(CELL / picture.width, CELL / picture.height)
-    size = (round(picture.width * scale), round(picture.height * scale))
-    picture = picture.resize(size, Image.Resampling.BICUBIC)
-    sheet.paste(picture, (left + (CELL - size[0]) // 2, top + (CELL - size[1]) // 2))
-    _write(ImageDraw.Draw(sheet), cell.label, left, top + CELL + GAP // 2)
+def draw_grids(sheets: Sequence[Sheet], note: tuple[str, str] | None = None) -> bytes:
+    """Draw grids below one another and return them as PNG.
+
+    Args:
+        sheets: at least one.
+        note: keyword and text to keep in the file.
+    """
+    side = _side(sheets)
+    drawn = [_draw(sheet, side) for sheet in sheets]
+    size = (max(one.width for one in drawn), sum(one.height for one in drawn))
+    whole = Image.new("RGB", size, PAPER)
+    top = 0
+    for one in drawn:
+        whole.paste(one, (0, top))
+        top += one.height
+    return _png(whole, note)
 
 
-def _write(draw: ImageDraw.ImageDraw, label: str, left: int, top: int) -> None:
+def _side(sheets: Sequence[Sheet]) -> int:
+    """Return the cells' size: as usual, or what is left of the pixels for that many."""
+    cells = sum(len(sheet.boxes) for sheet in sheets)
+    return max(SMALLEST, min(CELL, int((MOST_PIXELS / max(1, cells)) ** 0.5)))
+
+
+def _draw(sheet: Sheet, side: int) -> Image.Image:
     font = ImageFont.load_default(12)
-    for number, line in enumerate(_wrapped(label, font)[:LINES]):
-        draw.text((left, top + number * LINE), line, fill=INK, font=font)
+    left = LABEL + GAP if any(sheet.rows) else GAP
+    width = max(left + len(sheet.columns) * (side + GAP), 3 * LABEL)
+    title = [line for text in sheet.title for line in _wrapped(text, font, width - 2 * GAP)[:3]]
+    top = GAP + len(title) * LINE + GAP + LINES * LINE
+    drawn = Image.new("RGB", (width, top + len(sheet.rows) * (side + GAP)), PAPER)
+    pen = ImageDraw.Draw(drawn)
+    for number, line in enumerate(title):
+        pen.text((GAP, GAP + number * LINE), line, fill=INK, font=font)
+    for number, label in enumerate(sheet.columns):
+        _write(pen, label, left + number * (side + GAP), top - LINES * LINE, side)
+    for number, label in enumerate(sheet.rows):
+        _write(pen, label, GAP, top + number * (side + GAP), LABEL)
+    for number, box in enumerate(sheet.boxes):
+        row, column = divmod(number, len(sheet.columns))
+        _fill(drawn, box, left + column * (side + GAP), top + row * (side + GAP), side)
+    return drawn
 
 
-def _wrapped(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> list[str]:
-    """Break a text into lines that fit a cell."""
+def _fill(drawn: Image.Image, box: Box, left: int, top: int, side: int) -> None:
+    why = box.why
+    if box.picture is not None:
+        try:
+            _paste(drawn, box.picture, left, top, side)
+        except (OSError, ValueError, Image.DecompressionBombError):
+            why = "no picture"  # moved away, or no format that can be shown
+        else:
+            return
+    pen = ImageDraw.Draw(drawn)
+    pen.rectangle((left, top, left + side - 1, top + side - 1), outline=FAINT)
+    _write(pen, why, left + 4, top + side // 2 - LINE // 2, side - 8)
+
+
+def _paste(sheet: Image.Image, path: Path, left: int, top: int, side: int) -> None:
+    with Image.open(path) as opened:
+        picture = opened.convert("RGB")
+    scale = min(side / picture.width, side / picture.height)
+    size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
+    picture = picture.resize(size, Image.Resampling.BICUBIC)
+    sheet.paste(picture, (left + (side - size[0]) // 2, top + (side - size[1]) // 2))
+
+
+def _write(pen: ImageDraw.ImageDraw, label: str, left: int, top: int, width: int) -> None:
+    font = ImageFont.load_default(12)
+    for number, line in enumerate(_wrapped(label, font, width)[:LINES]):
+        pen.text((left, top + number * LINE), line, fill=INK, font=font)
+
+
+def _wrapped(text: str, font: Font, width: int) -> list[str]:
+    """Break a text into lines that fit; a word that does not fit by itself is cut."""
     lines = [""]
     for word in text.split():
         longer = f"{lines[-1]} {word}".strip()
-        if font.getlength(longer) <= CELL or not lines[-1]:
+        if font.getlength(longer) <= width:
             lines[-1] = longer
         else:
-            lines.append(word)
-    return lines
+            lines += [_cut(word, font, width)]
+    return [line for line in lines if line]
+
+
+def _cut(word: str, font: Font, width: int) -> str:
+    """Shorten a word until it fits, with an ellipsis for what is gone."""
+    if font.getlength(word) <= width:
+        return word
+    kept = word[: max(1, int(len(word) * width / font.getlength(word)))]
+    while len(kept) > 1 and font.getlength(f"{kept}...") > width:
+        kept = kept[:-1]
+    return f"{kept}..."
+
+
+def _png(sheet: Image.Image, note: tuple[str, str] | None = None) -> bytes:
+    texts = PngImagePlugin.PngInfo()
+    if note:
+        texts.add_itxt(*note)
+    out = io.BytesIO()
+    sheet.save(out, "PNG", pnginfo=texts)
+    return out.getvalue()

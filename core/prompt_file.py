@@ -15,86 +15,22 @@ import json
 import re
 import reprlib
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
-from typing import Annotated, Any
+from typing import Any
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import ValidationError
+
+from core import axes, prompt_syntax
+from core.axes import AxisError
+from core.prompt_syntax import ProgramError
+from core.wish import MAX_IMAGES, Expand, LoraWish, PromptError, Wish, line_of
+
+__all__ = ["MAX_BYTES", "MAX_IMAGES", "LoraWish", "PromptError", "Wish", "parse", "priority"]
 
 MAX_BYTES = 1_000_000
-MAX_IMAGES = 10_000  # by one file
-Seed = Annotated[int, Field(ge=0, lt=2**64)]
-Side = Annotated[int, Field(ge=16, le=8192, multiple_of=16)]
-
-
-class PromptError(Exception):
-    """A prompt file that cannot be used.
-
-    Attributes:
-        file: the user's file name.
-        line: 1-based, 0 when the whole file is meant.
-        why: what is wrong, and what would be right.
-    """
-
-    def __init__(self, file: str, line: int, why: str) -> None:
-        """Keep the parts; the sentence is built when it is shown."""
-        super().__init__(file, line, why)
-        self.file, self.line, self.why = file, line, why
-
-    def __str__(self) -> str:
-        where = f"{self.file}, line {self.line}" if self.line else self.file
-        return f"{where}: {self.why}"
-
-
-class LoraWish(BaseModel):
-    """A LoRA by file name; ``strength`` falls back to the pair's."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    name: str
-    strength: Annotated[float, Field(ge=-10, le=10)] | None = None
-
-
-class Wish(BaseModel):
-    """What a prompt file says about one prompt; ``None`` where it says nothing.
-
-    ``lora`` is ``()`` for "none, please" and ``None`` for "as usual". ``count`` asks for that
-    many images with consecutive seeds.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    prompt: str
-    negative: str = ""
-    width: Side | None = None
-    height: Side | None = None
-    steps: Annotated[int, Field(ge=1, le=1000)] | None = None
-    guidance: Annotated[float, Field(ge=0, le=100)] | None = None
-    cfg: Annotated[float, Field(gt=0, le=100)] | None = None
-    seed: Seed | None = None
-    count: Annotated[int, Field(ge=1, le=MAX_IMAGES)] = 1
-    lora: tuple[LoraWish, ...] | None = None
-    workflow: str | None = None
-
-    @field_validator("prompt")
-    @classmethod
-    def _says_something(cls, prompt: str) -> str:
-        if not prompt.strip():
-            raise ValueError("the prompt is empty")
-        return prompt.strip()
-
-    @field_validator("lora", mode="before")
-    @classmethod
-    def _as_list(cls, lora: Any) -> Any:
-        """Accept a name, a table, a list of either, or none/false for no LoRA at all."""
-        if lora in (None, False, "", "none"):
-            return ()
-        entries = lora if isinstance(lora, list | tuple) else [lora]
-        if not all(isinstance(entry, str | dict | LoraWish) for entry in entries):
-            raise ValueError("expected a name, {name: ..., strength: ...}, a list of them, or none")
-        return [{"name": entry} if isinstance(entry, str) else entry for entry in entries]
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,9 +56,15 @@ def parse(file: str, content: bytes) -> list[Wish]:
     wishes = [_wish(file, text, table) for table in reader(file, text)]
     if not wishes:
         raise PromptError(file, 0, "holds no prompt")
-    if sum(wish.count for wish in wishes) > MAX_IMAGES:
-        raise PromptError(file, 0, f"asks for more than {MAX_IMAGES} images; split it")
+    total = sum(wish.count * wish.batch * axes.count(wish) for wish in wishes)
+    if total > MAX_IMAGES:
+        raise PromptError(file, 0, f"asks for {total} images, {MAX_IMAGES} at most; split it")
     return wishes
+
+
+def priority(wishes: Sequence[Wish]) -> int:
+    """Return a file's priority: the highest of its prompts'. Higher goes first."""
+    return max((wish.priority for wish in wishes), default=0)
 
 
 def _decode(file: str, content: bytes) -> str:
@@ -220,12 +162,29 @@ def _spread(file: str, values: Any) -> Iterator[_Table]:
 
 def _wish(file: str, text: str, table: _Table) -> Wish:
     try:
-        return Wish.model_validate(dict(table.values))
+        wish = Wish.model_validate(dict(table.values))
+        axes.check(wish)
+        _check_syntax(wish)
     except ValidationError as error:
         problem = error.errors()[0]
         key = str(problem["loc"][0]) if problem["loc"] else ""
-        line = _line_of(text, key, problem["input"]) or table.line
+        line = line_of(text, key, problem["input"]) or table.line
         raise PromptError(file, line, _reason(key, problem)) from error
+    except AxisError as error:
+        line = line_of(text, error.axis, "") or line_of(text, "grid", "") or table.line
+        raise PromptError(file, line, str(error)) from error
+    except ProgramError as error:
+        line = line_of(text, "prompt", "") or table.line
+        raise PromptError(file, line, f"prompt: {error}") from error
+    return wish.at(file, table.line, text)
+
+
+def _check_syntax(wish: Wish) -> None:
+    """Find what can be wrong with variants and wildcards without drawing any."""
+    if wish.expand is not Expand.OFF:
+        texts = [value for name, values in wish.grid if name == "prompt" for value in values]
+        for text in (wish.prompt, *texts):
+            prompt_syntax.marked(text)
 
 
 def _reason(key: str, problem: Any) -> str:
@@ -238,20 +197,3 @@ def _reason(key: str, problem: Any) -> str:
     why = problem["msg"].removeprefix("Value error, ")
     # Shortened: YAML's aliases can make a small file's value astronomically long.
     return f"{key}: {why} (got {reprlib.repr(problem['input'])})"
-
-
-def _line_of(text: str, key: str, value: Any) -> int:
-    """Find the line that gives ``key`` this value, else the first that gives it any; 0 if none.
-
-    The parsers keep no positions, so the text is searched: wrong only where one key stands
-    several times with the same bad value, and then the first is as good.
-    """
-    pattern = re.compile(rf"[\"']?{re.escape(key)}[\"']?\s*[:=]\s*(.*)") if key else None
-    given = [
-        (number, found[1])
-        for number, line in enumerate(text.splitlines(), start=1)
-        if pattern and (found := pattern.search(line))
-    ]
-    told = reprlib.repr(value).strip("'\"")
-    exact = [number for number, rest in given if told in rest]
-    return exact[0] if exact else given[0][0] if given else 0
