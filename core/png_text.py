@@ -38,15 +38,16 @@ def with_texts(png: bytes, texts: Mapping[str, str], international: Collection[s
     Raises:
         PngError: not a PNG, cut short, or without a picture.
     """
-    out = [SIGNATURE]
+    out: list[bytes | memoryview] = [SIGNATURE]
+    whole = memoryview(png)
     added = False
-    for kind, data in chunks(png):
-        if kind in TEXT_KINDS and _keyword(data) in texts:
+    for kind, start, end in _spans(png):
+        if kind in TEXT_KINDS and _keyword(png[start + 8 : end - 4]) in texts:
             continue
         if kind == b"IDAT" and not added:
             out += [_text_chunk(key, text, key in international) for key, text in texts.items()]
             added = True
-        out.append(_chunk(kind, data))
+        out.append(whole[start:end])
     if not added:
         raise PngError("there is no picture in it")
     return b"".join(out)
@@ -83,25 +84,32 @@ def chunks(png: bytes) -> Iterator[tuple[bytes, bytes]]:
     Raises:
         PngError: bad signature or checksum, or the end is missing.
     """
+    for kind, start, end in _spans(png):
+        yield kind, png[start + 8 : end - 4]
+
+
+def _spans(png: bytes) -> Iterator[tuple[bytes, int, int]]:
+    """Yield type, start and end of each chunk up to ``IEND``; nothing large is copied."""
     if not png.startswith(SIGNATURE):
         raise PngError("no PNG signature")
-    place, kind = len(SIGNATURE), b""
+    whole = memoryview(png)
+    start, kind = len(SIGNATURE), b""
     while kind != b"IEND":
-        if place + 12 > len(png):
+        if start + 12 > len(png):
             raise PngError("cut short")
-        (length,) = struct.unpack_from(">I", png, place)
-        kind, data = png[place + 4 : place + 8], png[place + 8 : place + 8 + length]
-        place += 12 + length
-        if png[place - 4 : place] != _checksum(kind, data):
+        (length,) = struct.unpack_from(">I", png, start)
+        kind, end = png[start + 4 : start + 8], start + 12 + length
+        if png[end - 4 : end] != _checksum(kind, whole[start + 8 : end - 4]):
             raise PngError(f"damaged in chunk {kind!r}, or cut short")
-        yield kind, data
+        yield kind, start, end
+        start = end
 
 
 def _chunk(kind: bytes, data: bytes) -> bytes:
     return struct.pack(">I", len(data)) + kind + data + _checksum(kind, data)
 
 
-def _checksum(kind: bytes, data: bytes) -> bytes:
+def _checksum(kind: bytes, data: bytes | memoryview) -> bytes:
     return struct.pack(">I", zlib.crc32(data, zlib.crc32(kind)))
 
 

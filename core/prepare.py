@@ -10,6 +10,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from configs.settings import MICRO, ROOT, Settings
@@ -126,10 +127,11 @@ def prepare(settings: Settings, report: Report, note: NoteChild) -> tuple[Ready,
         native=_native(header),
     )
     _write_manifest(settings.state / "manifests", ready)
-    return ready, loras
+    report("hashing the text encoders, once", 0.0)
+    return replace(ready, hashes=_hashes(ready, settings)), loras
 
 
-def hashes(ready: Ready, settings: Settings) -> Hashes:
+def _hashes(ready: Ready, settings: Settings) -> Hashes:
     """Hash what every picture is made with; files that are not in our folders are left out."""
 
     def known(folder: Folder, names: Sequence[str]) -> dict[str, str]:

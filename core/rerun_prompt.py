@@ -19,7 +19,7 @@ from models import store
 
 ENDING = ".rerun"
 _NUMBERS = ("width", "height", "steps", "guidance", "cfg", "seed")
-_PROGRAM_SIGNS = ("{", "}", "$", "__", "#", "\\")  # of the syntax that draws variants
+_PROGRAM_SIGNS = ("{", "__")  # without one of them a prompt is taken as it stands
 
 
 def content(request: Request, template: Workflow) -> bytes:
@@ -90,5 +90,5 @@ def _unusual(request: Request) -> Iterator[tuple[str, Any]]:
         yield "batch", request.batch
     if request.slots:
         yield "slots", dict(request.slots)
-    if any(sign in request.prompt + request.negative for sign in _PROGRAM_SIGNS):
+    if any(sign in request.prompt for sign in _PROGRAM_SIGNS):
         yield "expand", "off"

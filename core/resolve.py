@@ -14,6 +14,7 @@ from bridge.request import InputImage, LoraChoice, Request
 from core import axes, prompt_syntax
 from core.axes import Cell
 from core.prompt_syntax import ProgramError
+from core.provenance import Hashes
 from core.wildcards import Wildcards
 from core.wish import MAX_IMAGES, Expand, PromptError, Wish
 
@@ -61,6 +62,7 @@ class Ready:
         vae: file name.
         lora: the pair's LoRA, or none.
         native: size and steps that suit the unet.
+        hashes: of unet, text encoders and VAE, for the pictures' records.
     """
 
     unet: str
@@ -70,6 +72,7 @@ class Ready:
     vae: str
     lora: UsableLora | None
     native: Native
+    hashes: Hashes | None = None
 
 
 @dataclass(frozen=True, slots=True)

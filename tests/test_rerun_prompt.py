@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge import workflow
-from bridge.request import LoraChoice, Request
+from bridge.request import LoraChoice, Request, Scalar
 from bridge.workflow import Workflow
 from configs.settings import WORKFLOWS
 from core import prompt_file, rerun_prompt, resolve
@@ -39,18 +39,27 @@ def read_back(request: Request) -> Request:
     return again
 
 
-PLAIN = st.text(st.characters(codec="utf-8", exclude_characters="{}$_#\\")).map(str.strip)
+TEXT = st.text(st.characters(codec="utf-8")).map(str.strip)
+PROMPT = st.sampled_from(["{a|b} fox", "__animals__", "${x=a}${x}", "\\{a|b\\} # c", "{"]) | TEXT
+NAME = st.sampled_from(["", "heun", "my own"])
+SCALAR = st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | TEXT
+SLOTS = st.dictionaries(st.sampled_from(["upscale", "11.factor", "11.text"]), SCALAR)
 
 
 @given(
-    prompt=PLAIN.filter(bool),
-    negative=PLAIN,
+    prompt=PROMPT.filter(bool),
+    negative=TEXT,
     size=st.tuples(st.integers(1, 512), st.integers(1, 512)),
     steps=st.integers(1, 1000),
     guidance=st.floats(0, 100),
     cfg=st.floats(0.1, 100),
     seed=st.integers(0, 2**64 - 1),
-    loras=st.lists(st.builds(LoraChoice, st.text(min_size=1), st.floats(-10, 10)), max_size=3),
+    loras=st.lists(st.builds(LoraChoice, TEXT.filter(bool), st.floats(-10, 10)), max_size=3),
+    sampler=NAME,
+    scheduler=NAME,
+    denoise=st.none() | st.floats(0.01, 1),
+    batch=st.integers(1, 16),
+    slots=SLOTS,
 )
 def test_changed_defaults_change_nothing(
     prompt: str,
@@ -61,6 +70,11 @@ def test_changed_defaults_change_nothing(
     cfg: float,
     seed: int,
     loras: list[LoraChoice],
+    sampler: str,
+    scheduler: str,
+    denoise: float | None,
+    batch: int,
+    slots: dict[str, Scalar],
 ) -> None:
     request = replace(
         REQUEST,
@@ -73,6 +87,11 @@ def test_changed_defaults_change_nothing(
         cfg=cfg,
         seed=seed,
         loras=tuple(loras),
+        sampler=sampler,
+        scheduler=scheduler,
+        denoise=denoise,
+        batch=batch,
+        slots=tuple(slots.items()),
     )
     assert replace(read_back(request), asked=()) == request
 
