@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-COMMANDS = ("run", "quantize", "verify")
+COMMANDS = ("run", "plan", "quantize", "verify")
 EXIT_CODES = """\
 exit codes:
   0    all went well
@@ -32,6 +32,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     _add_run(commands)
+    _add_plan(commands)
     _add_quantize(commands)
     _add_verify(commands)
     return parser
@@ -53,6 +54,21 @@ def _add_run(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     run.add_argument("--models", type=Path, metavar="DIR", help="folder with the model files")
     run.add_argument("--config", type=Path, metavar="FILE", help="your own settings (TOML)")
     run.add_argument("--verbose", action="store_true", help="log what is usually left out")
+
+
+def _add_plan(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    plan = commands.add_parser(
+        "plan",
+        help="show what a prompt file will give, before anything runs",
+        description="Show what prompt files will give: each image with its resolved prompt, seed, "
+        "size, steps and LoRA, the layout of grids, and how long it will take as far as earlier "
+        "jobs tell. Nothing is rendered or written, and no host is needed.",
+        epilog="exit code 1: one of the files cannot be used",
+    )
+    plan.add_argument("files", type=Path, metavar="FILE", nargs="+", help="prompt files")
+    plan.add_argument("--all", action="store_true", help="all images, not the first 20 of a file")
+    plan.add_argument("--json", action="store_true", help="one JSON object a file, with all images")
+    plan.add_argument("--config", type=Path, metavar="FILE", help="your own settings (TOML)")
 
 
 def _add_quantize(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:

@@ -3,10 +3,11 @@
 import argparse
 from collections.abc import Callable, Mapping
 
-from core import quantize_command, run_command, verify_command
+from core import plan_command, quantize_command, run_command, verify_command
 
 COMMANDS: Mapping[str, Callable[[argparse.Namespace], int]] = {
     "run": run_command.run,
+    "plan": plan_command.run,
     "quantize": quantize_command.run,
     "verify": verify_command.run,
 }

@@ -54,11 +54,14 @@ class Loras:
         folder: models/loras.
         unet: header of the unet's file.
         settings: the pair's LoRA, its strength and trigger word.
-        cache: where hashes of unchanged files are remembered.
+        sha256_of: hashes a file, or remembers having done so.
     """
 
-    def __init__(self, folder: Path, unet: GgufFile, settings: Settings, cache: Path) -> None:
-        self._folder, self._unet, self._settings, self._cache = folder, unet, settings, cache
+    def __init__(
+        self, folder: Path, unet: GgufFile, settings: Settings, sha256_of: Callable[[Path], str]
+    ) -> None:
+        self._folder, self._unet, self._settings = folder, unet, settings
+        self._sha256_of = sha256_of
         self._checked: dict[str, UsableLora] = {}
 
     def find(self, name: str) -> UsableLora:
@@ -92,7 +95,7 @@ class Loras:
             file=name,
             strength=self._settings.lora.strength,
             triggers=(own,) if own else read.trigger_words,
-            sha256=store.cached_sha256(path, self._cache),
+            sha256=self._sha256_of(path),
         )
 
 
@@ -115,15 +118,17 @@ def prepare(settings: Settings, report: Report, note: NoteChild) -> tuple[Ready,
     header = gguf_file.read_header(unet)
     cache = settings.state / "sha256.json"
     report("checking the pair", 0.0)
-    loras = Loras(models / Folder.LORAS, header, settings, cache)
+    loras = Loras(
+        models / Folder.LORAS, header, settings, lambda path: store.cached_sha256(path, cache)
+    )
     ready = Ready(
-        unet=_listed_name(unet, models / Folder.UNET),
+        unet=listed_name(unet, models / Folder.UNET),
         unet_path=unet,
         unet_sha256=store.cached_sha256(unet, cache),
-        text_encoders=_text_encoders(settings),
-        vae=micro.VAE_FILE if settings.model.source == MICRO else settings.model.vae,
+        text_encoders=text_encoders(settings),
+        vae=vae(settings),
         lora=loras.usual(),
-        native=_native(header),
+        native=native(header),
     )
     _write_manifest(settings.state / "manifests", ready)
     return ready, loras
@@ -137,16 +142,25 @@ def _make_micro(models: Path, report: Report, note: NoteChild) -> None:
     _child(["-m", "models.micro", str(models)], note)
 
 
-def _unet(settings: Settings, report: Report, note: NoteChild) -> Path:
-    """Return the GGUF to render with, quantising the source if it is not there yet."""
-    models = settings.folders.models
-    source = Path(settings.model.source)
-    if settings.model.source == MICRO:
-        source = models / Folder.UNET / micro.UNET_FILE
+def unet_path(settings: Settings) -> Path:
+    """Return the GGUF to render with, whether it is there yet or not."""
+    source = _source(settings)
     if source.suffix == ".gguf":
         return source
-    target = models / Folder.UNET / target_name(source, settings.model.file_type)
-    if target.is_file():
+    name = target_name(source, settings.model.file_type)
+    return settings.folders.models / Folder.UNET / name
+
+
+def _source(settings: Settings) -> Path:
+    if settings.model.source == MICRO:
+        return settings.folders.models / Folder.UNET / micro.UNET_FILE
+    return Path(settings.model.source)
+
+
+def _unet(settings: Settings, report: Report, note: NoteChild) -> Path:
+    """Return the GGUF to render with, quantising the source if it is not there yet."""
+    source, target = _source(settings), unet_path(settings)
+    if target == source or target.is_file():
         return target
     if not source.exists():
         raise ModelError(
@@ -159,7 +173,7 @@ def _unet(settings: Settings, report: Report, note: NoteChild) -> Path:
     return target
 
 
-def _listed_name(path: Path, folder: Path) -> str:
+def listed_name(path: Path, folder: Path) -> str:
     """Return a file's name as hosts list it: with its sub-folders below the models folder."""
     return path.relative_to(folder).as_posix() if path.is_relative_to(folder) else path.name
 
@@ -210,13 +224,19 @@ def _child(
         raise PrepareError(complaint or f"{' '.join(arguments)} ended with {child.returncode}")
 
 
-def _text_encoders(settings: Settings) -> tuple[str, str]:
+def text_encoders(settings: Settings) -> tuple[str, str]:
+    """Return CLIP-L's and T5's file names."""
     if settings.model.source == MICRO:
         return micro.CLIP_FILE, micro.T5_FILE
     return settings.model.text_encoders
 
 
-def _native(header: GgufFile) -> Native:
+def vae(settings: Settings) -> str:
+    """Return the autoencoder's file name."""
+    return micro.VAE_FILE if settings.model.source == MICRO else settings.model.vae
+
+
+def native(header: GgufFile) -> Native:
     """Choose size and steps: full-width Flux was trained at a megapixel."""
     return FULL_SIZE if flux.detect(header.shapes).hidden >= flux.FLUX_DEV.hidden else MICRO_SIZE
 

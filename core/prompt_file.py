@@ -52,7 +52,9 @@ def parse(file: str, content: bytes) -> list[Wish]:
         PromptError: not UTF-8, bad syntax, unknown key, value out of range, or no prompt at all.
     """
     text = _decode(file, content)
-    reader = _READERS[PurePath(file).suffix.lower()]
+    reader = _READERS.get(PurePath(file).suffix.lower())
+    if reader is None:
+        raise PromptError(file, 0, f"is no prompt file; these are: {', '.join(_READERS)}")
     wishes = [_wish(file, text, table) for table in reader(file, text)]
     if not wishes:
         raise PromptError(file, 0, "holds no prompt")
