@@ -8,7 +8,7 @@ STATES = ("queued", "sent", "running", "rendered", "done", "failed", "cancelled"
 STATES_TOLD = f"only those in this state, can be given often: {', '.join(STATES)}"
 COMMANDS = (
     *("run", "status", "jobs", "cancel", "retry", "pause", "resume", "prune"),
-    *("quantize", "verify", "doctor", "rerun"),
+    *("quantize", "verify", "doctor", "rerun", "plan"),
 )
 EXIT_CODES = """\
 exit codes:
@@ -38,6 +38,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     _add_run(commands)
     _add_queue_commands(commands)
+    _add_plan(commands)
     _add_quantize(commands)
     _add_verify(commands)
     _add_doctor(commands)
@@ -97,6 +98,21 @@ def _add_queue_commands(commands: "argparse._SubParsersAction[argparse.ArgumentP
     prune.add_argument(
         "--days", type=float, metavar="N", help="how long ago (default: keep_days of the settings)"
     )
+
+
+def _add_plan(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    plan = commands.add_parser(
+        "plan",
+        help="show what a prompt file will give, before anything runs",
+        description="Show what prompt files will give: each image with its resolved prompt, seed, "
+        "size, steps and LoRA, the layout of grids, and how long it will take as far as earlier "
+        "jobs tell. Nothing is rendered or written, and no host is needed.",
+        epilog="exit code 1: one of the files cannot be used",
+    )
+    plan.add_argument("files", type=Path, metavar="FILE", nargs="+", help="prompt files")
+    plan.add_argument("--all", action="store_true", help="all images, not the first 20 of a file")
+    plan.add_argument("--json", action="store_true", help="one JSON object a file, with all images")
+    plan.add_argument("--config", type=Path, metavar="FILE", help="your own settings (TOML)")
 
 
 def _add_quantize(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:

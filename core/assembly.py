@@ -8,7 +8,6 @@ from functools import cache
 from bridge import workflow
 from bridge.workflow import Workflow
 from configs.settings import Settings
-from core import prepare
 from core.drop_folder import DropFolder
 from core.filing import Filing
 from core.fitness import Fitness
@@ -106,7 +105,7 @@ class Parts:
             self._templates(),
             self.ready.unet_sha256,
             self.loras.find,
-            prepare.hashes(self.ready, self.settings),
+            self.ready.hashes,
         )
 
     def _templates(self) -> Callable[[str], Workflow]:

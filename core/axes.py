@@ -20,6 +20,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from core import prompt_syntax
+from core.prompt_syntax import ProgramError
 from core.wish import MAX_IMAGES, Expand, LoraWish, Wish
 
 STRENGTH = "lora.strength"
@@ -172,7 +173,7 @@ def _check_together(wish: Wish, names: Sequence[str]) -> None:
 
 
 def _prompts(wish: Wish) -> list[str]:
-    listed = [value for name, values in wish.grid if name == "prompt" for value in values]
+    listed = [str(value) for name, values in wish.grid if name == "prompt" for value in values]
     return [wish.prompt, *listed]
 
 
@@ -189,7 +190,11 @@ def _check_value(wish: Wish, name: str, value: Any) -> None:
             raise AxisError(name, f"{told}; expected a text")
         return
     try:
+        if name == "prompt" and wish.expand is not Expand.OFF:
+            prompt_syntax.marked(str(value))
         _with(wish, {name: value})
+    except ProgramError as error:
+        raise AxisError(name, f"{told}; {error}") from error
     except ValidationError as error:
         why = error.errors()[0]["msg"].removeprefix("Value error, ")
         raise AxisError(name, f"{told}; {why}") from error

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 
 from core import (
     doctor_command,
+    plan_command,
     quantize_command,
     queue_commands,
     rerun_command,
@@ -23,6 +24,7 @@ COMMANDS: Mapping[str, Callable[[argparse.Namespace], int]] = {
     "prune": queue_commands.prune,
     "quantize": quantize_command.run,
     "verify": verify_command.run,
+    "plan": plan_command.run,
     "doctor": doctor_command.run,
     "rerun": rerun_command.run,
 }

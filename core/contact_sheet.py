@@ -6,6 +6,7 @@ Draws what it is given and nothing else: which picture belongs where, ``core.gri
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont, PngImagePlugin
@@ -46,12 +47,19 @@ class Sheet:
         columns: labels from left to right.
         rows: labels from top to bottom; one empty label where there is one axis only.
         boxes: row by row, as many as columns times rows.
+        aspect: height of a box for a width of 1.
     """
 
     title: tuple[str, ...]
     columns: tuple[str, ...]
     rows: tuple[str, ...]
     boxes: tuple[Box, ...]
+    aspect: float = 1.0
+
+    def box(self, side: int) -> tuple[int, int]:
+        """Return a box's width and height when its longer side has this length."""
+        aspect = min(4.0, max(0.25, self.aspect))
+        return round(side / max(1.0, aspect)), round(side * min(1.0, aspect))
 
 
 def make(cells: Sequence[Cell], columns: int = 4) -> bytes:
@@ -63,7 +71,7 @@ def make(cells: Sequence[Cell], columns: int = 4) -> bytes:
     for number, cell in enumerate(cells):
         row, column = divmod(number, columns)
         left, top = GAP + column * (CELL + GAP), GAP + row * (height + GAP)
-        _paste(sheet, cell.picture, left, top, CELL)
+        _paste(sheet, cell.picture, (left, top, CELL, CELL))
         _write(ImageDraw.Draw(sheet), cell.label, left, top + CELL + GAP // 2, CELL)
     return _png(sheet)
 
@@ -98,72 +106,80 @@ def _side(sheets: Sequence[Sheet]) -> int:
 
 
 def _draw(sheet: Sheet, side: int) -> Image.Image:
-    font = ImageFont.load_default(12)
+    wide, high = sheet.box(side)
     left = LABEL + GAP if any(sheet.rows) else GAP
-    width = max(left + len(sheet.columns) * (side + GAP), 3 * LABEL)
-    title = [line for text in sheet.title for line in _wrapped(text, font, width - 2 * GAP)[:3]]
+    width = max(left + len(sheet.columns) * (wide + GAP), 3 * LABEL)
+    title = [line for text in sheet.title for line in _wrapped(text, width - 2 * GAP)[:3]]
     top = GAP + len(title) * LINE + GAP + LINES * LINE
-    drawn = Image.new("RGB", (width, top + len(sheet.rows) * (side + GAP)), PAPER)
+    drawn = Image.new("RGB", (width, top + len(sheet.rows) * (high + GAP)), PAPER)
     pen = ImageDraw.Draw(drawn)
     for number, line in enumerate(title):
-        pen.text((GAP, GAP + number * LINE), line, fill=INK, font=font)
+        pen.text((GAP, GAP + number * LINE), line, fill=INK, font=_font())
     for number, label in enumerate(sheet.columns):
-        _write(pen, label, left + number * (side + GAP), top - LINES * LINE, side)
+        _write(pen, label, left + number * (wide + GAP), top - LINES * LINE, wide)
     for number, label in enumerate(sheet.rows):
-        _write(pen, label, GAP, top + number * (side + GAP), LABEL)
+        _write(pen, label, GAP, top + number * (high + GAP) + (high - LINE) // 2, LABEL)
     for number, box in enumerate(sheet.boxes):
         row, column = divmod(number, len(sheet.columns))
-        _fill(drawn, box, left + column * (side + GAP), top + row * (side + GAP), side)
+        _fill(drawn, box, (left + column * (wide + GAP), top + row * (high + GAP), wide, high))
     return drawn
 
 
-def _fill(drawn: Image.Image, box: Box, left: int, top: int, side: int) -> None:
+def _fill(drawn: Image.Image, box: Box, place: tuple[int, int, int, int]) -> None:
+    """Put a box's picture, or why there is none, at left, top, width, height."""
     why = box.why
     if box.picture is not None:
         try:
-            _paste(drawn, box.picture, left, top, side)
+            _paste(drawn, box.picture, place)
         except (OSError, ValueError, Image.DecompressionBombError):
             why = "no picture"  # moved away, or no format that can be shown
         else:
             return
+    left, top, wide, high = place
     pen = ImageDraw.Draw(drawn)
-    pen.rectangle((left, top, left + side - 1, top + side - 1), outline=FAINT)
-    _write(pen, why, left + 4, top + side // 2 - LINE // 2, side - 8)
+    pen.rectangle((left, top, left + wide - 1, top + high - 1), outline=FAINT)
+    _write(pen, why, left + 4, top + (high - LINE) // 2, wide - 8)
 
 
-def _paste(sheet: Image.Image, path: Path, left: int, top: int, side: int) -> None:
+def _paste(sheet: Image.Image, path: Path, place: tuple[int, int, int, int]) -> None:
+    left, top, wide, high = place
     with Image.open(path) as opened:
         picture = opened.convert("RGB")
-    scale = min(side / picture.width, side / picture.height)
+    scale = min(wide / picture.width, high / picture.height)
     size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
     picture = picture.resize(size, Image.Resampling.BICUBIC)
-    sheet.paste(picture, (left + (side - size[0]) // 2, top + (side - size[1]) // 2))
+    sheet.paste(picture, (left + (wide - size[0]) // 2, top + (high - size[1]) // 2))
+
+
+@cache
+def _font() -> Font:
+    return ImageFont.load_default(12)
 
 
 def _write(pen: ImageDraw.ImageDraw, label: str, left: int, top: int, width: int) -> None:
-    font = ImageFont.load_default(12)
-    for number, line in enumerate(_wrapped(label, font, width)[:LINES]):
-        pen.text((left, top + number * LINE), line, fill=INK, font=font)
+    for number, line in enumerate(_wrapped(label, width)[:LINES]):
+        pen.text((left, top + number * LINE), line, fill=INK, font=_font())
 
 
-def _wrapped(text: str, font: Font, width: int) -> list[str]:
+def _wrapped(text: str, width: int) -> list[str]:
     """Break a text into lines that fit; a word that does not fit by itself is cut."""
     lines = [""]
     for word in text.split():
         longer = f"{lines[-1]} {word}".strip()
-        if font.getlength(longer) <= width:
+        if _font().getlength(longer) <= width:
             lines[-1] = longer
         else:
-            lines += [_cut(word, font, width)]
+            lines += [_cut(word, width)]
     return [line for line in lines if line]
 
 
-def _cut(word: str, font: Font, width: int) -> str:
-    """Shorten a word until it fits, with an ellipsis for what is gone."""
-    if font.getlength(word) <= width:
+def _cut(word: str, width: int) -> str:
+    """Shorten a word until it fits, with dots for what is gone."""
+    length = _font().getlength(word)
+    if length <= width:
         return word
-    kept = word[: max(1, int(len(word) * width / font.getlength(word)))]
-    while len(kept) > 1 and font.getlength(f"{kept}...") > width:
+    kept = word[: max(1, int(len(word) * width / length))]
+    while len(kept) > 1 and _font().getlength(f"{kept}...") > width:
         kept = kept[:-1]
     return f"{kept}..."
 

@@ -94,8 +94,9 @@ def _measure(row: Sequence[Any], unet: str) -> float | None:
 
 
 def _work(request: Request) -> float:
-    """Return the steps of a megapixel that a request comes to."""
+    """Return the steps of a megapixel that a request comes to.
+
+    ``denoise`` does not count: ComfyUI's samplers run all the steps over a part of the schedule.
+    """
     passes = 2 if request.cfg > 1 else 1
-    share = 1.0 if request.denoise is None else request.denoise
-    pixels = request.width * request.height * request.batch / 1_000_000
-    return max(1.0, request.steps * share) * pixels * passes
+    return request.steps * passes * request.width * request.height * request.batch / 1_000_000

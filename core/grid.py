@@ -132,7 +132,13 @@ def _sheets(grid: Grid) -> Iterator[Sheet]:
             columns=tuple(f"{grid.axes[0]} {value}" for value in columns),
             rows=tuple(f"{grid.axes[1]} {value}" if len(grid.axes) > 1 else "" for value in rows),
             boxes=tuple(boxes),
+            aspect=_aspect(grid),
         )
+
+
+def _aspect(grid: Grid) -> float:
+    requests = [job.request for job in grid.jobs.values()]
+    return max(one.height for one in requests) / max(one.width for one in requests)
 
 
 def _box(grid: Grid, column: str, row: str, rest: CellKey) -> Box:

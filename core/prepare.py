@@ -57,11 +57,14 @@ class Loras:
         folder: models/loras.
         unet: header of the unet's file.
         settings: the pair's LoRA, its strength and trigger word.
-        cache: where hashes of unchanged files are remembered.
+        sha256_of: hashes a file, or remembers having done so.
     """
 
-    def __init__(self, folder: Path, unet: GgufFile, settings: Settings, cache: Path) -> None:
-        self._folder, self._unet, self._settings, self._cache = folder, unet, settings, cache
+    def __init__(
+        self, folder: Path, unet: GgufFile, settings: Settings, sha256_of: Callable[[Path], str]
+    ) -> None:
+        self._folder, self._unet, self._settings = folder, unet, settings
+        self._sha256_of = sha256_of
         self._checked: dict[str, UsableLora] = {}
 
     def find(self, name: str) -> UsableLora:
@@ -93,7 +96,7 @@ class Loras:
             file=name,
             strength=self._settings.lora.strength,
             triggers=(own,) if own else read.trigger_words,
-            sha256=store.cached_sha256(path, self._cache),
+            sha256=self._sha256_of(path),
         )
 
 
@@ -116,7 +119,9 @@ def prepare(settings: Settings, report: Report, note: NoteChild) -> tuple[Ready,
     header = gguf_file.read_header(unet)
     cache = settings.state / HASHES
     report("checking the pair", 0.0)
-    loras = Loras(models / Folder.LORAS, header, settings, cache)
+    loras = Loras(
+        models / Folder.LORAS, header, settings, lambda path: store.cached_sha256(path, cache)
+    )
     ready = Ready(
         unet=listed_name(unet, models / Folder.UNET),
         unet_path=unet,
@@ -124,7 +129,7 @@ def prepare(settings: Settings, report: Report, note: NoteChild) -> tuple[Ready,
         text_encoders=text_encoders(settings),
         vae=vae(settings),
         lora=loras.usual(),
-        native=_native(header),
+        native=native(header),
     )
     _write_manifest(settings.state / "manifests", ready)
     report("hashing the text encoders, once", 0.0)
@@ -267,7 +272,7 @@ def vae(settings: Settings) -> str:
     return micro.VAE_FILE if settings.model.source == MICRO else settings.model.vae
 
 
-def _native(header: GgufFile) -> Native:
+def native(header: GgufFile) -> Native:
     """Choose size and steps: full-width Flux was trained at a megapixel."""
     return FULL_SIZE if flux.detect(header.shapes).hidden >= flux.FLUX_DEV.hidden else MICRO_SIZE
 

@@ -52,7 +52,9 @@ def parse(file: str, content: bytes) -> list[Wish]:
         PromptError: not UTF-8, bad syntax, unknown key, value out of range, or no prompt at all.
     """
     text = _decode(file, content)
-    reader = _READERS[PurePath(file).suffix.lower()]
+    reader = _READERS.get(PurePath(file).suffix.lower())
+    if reader is None:
+        raise PromptError(file, 0, f"is no prompt file; these are: {', '.join(_READERS)}")
     wishes = [_wish(file, text, table) for table in reader(file, text)]
     if not wishes:
         raise PromptError(file, 0, "holds no prompt")
@@ -164,27 +166,29 @@ def _wish(file: str, text: str, table: _Table) -> Wish:
     try:
         wish = Wish.model_validate(dict(table.values))
         axes.check(wish)
-        _check_syntax(wish)
+        if wish.expand is not Expand.OFF:
+            prompt_syntax.marked(wish.prompt)
     except ValidationError as error:
         problem = error.errors()[0]
         key = str(problem["loc"][0]) if problem["loc"] else ""
         line = line_of(text, key, problem["input"]) or table.line
         raise PromptError(file, line, _reason(key, problem)) from error
     except AxisError as error:
-        line = line_of(text, error.axis, "") or line_of(text, "grid", "") or table.line
+        line = _line_of_axis(text, error.axis) or table.line
         raise PromptError(file, line, str(error)) from error
     except ProgramError as error:
-        line = line_of(text, "prompt", "") or table.line
+        said = str(table.values["prompt"])
+        line = table.line or line_of(text, "prompt", said)
         raise PromptError(file, line, f"prompt: {error}") from error
     return wish.at(file, table.line, text)
 
 
-def _check_syntax(wish: Wish) -> None:
-    """Find what can be wrong with variants and wildcards without drawing any."""
-    if wish.expand is not Expand.OFF:
-        texts = [value for name, values in wish.grid if name == "prompt" for value in values]
-        for text in (wish.prompt, *texts):
-            prompt_syntax.marked(text)
+def _line_of_axis(text: str, axis: str) -> int:
+    """Find the line of an axis below that of the grid; 0 if it cannot be told."""
+    lines = text.splitlines()
+    grid = line_of(text, "grid", "")
+    below = "\n".join([""] * (grid - 1) + lines[max(0, grid - 1) :])
+    return line_of(below, axis, "") or grid
 
 
 def _reason(key: str, problem: Any) -> str:

@@ -20,7 +20,7 @@ from core import prompt_syntax
 from core.prompt_syntax import ProgramError
 from core.wildcards import Wildcards
 
-MOST_STEPS = 3_000_000  # commands looked at for one prompt file
+MOST_STEPS = 500_000  # commands looked at for one prompt file
 MOST_MARKS = 10_000  # pieces of syntax in one prompt file: the grammar takes some 10 s for them
 LONGEST = 20_000  # characters of one prompt
 DEEPEST = 20  # wildcards and variables within one another

@@ -16,6 +16,7 @@ MAX_IMAGES = 10_000  # by one file
 MAX_BATCH = 16
 MAX_PRIORITY = 100
 MOST_KEYS = 200  # in slots, or axes in a grid
+DEEPEST = 20  # dots in the name of one
 Seed = Annotated[int, Field(ge=0, lt=2**64)]
 Side = Annotated[int, Field(ge=16, le=8192, multiple_of=16)]
 Name = Annotated[str, Field(min_length=1, max_length=255)]
@@ -217,14 +218,13 @@ def flattened(table: Mapping[Any, Any]) -> dict[str, Any]:
         ValueError: more than any sane file holds (YAML's aliases can make a small file endless).
     """
     flat: dict[str, Any] = {}
-    waiting = [("", table)]
+    waiting = list(table.items())[::-1]
     while waiting:
-        above, inner = waiting.pop(0)
-        for key, value in inner.items():
-            if isinstance(value, Mapping):
-                waiting.append((f"{above}{key}.", value))
-            else:
-                flat[f"{above}{key}"] = value
-        if len(flat) + len(waiting) > MOST_KEYS:
-            raise ValueError(f"holds more than {MOST_KEYS} keys")
+        key, value = waiting.pop()
+        if isinstance(value, Mapping):
+            waiting += [(f"{key}.{inner}", one) for inner, one in list(value.items())[::-1]]
+        else:
+            flat[str(key)] = value
+        if len(flat) + len(waiting) > MOST_KEYS or str(key).count(".") > DEEPEST:
+            raise ValueError(f"holds more than {MOST_KEYS} keys, or tables nested too deeply")
     return flat
