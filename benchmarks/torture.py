@@ -16,7 +16,7 @@ import tempfile
 from pathlib import Path
 
 from tests.chaos_proxy import proxied
-from tests.torture.grounds import Site, write_unet
+from tests.torture.grounds import Site
 from tests.torture.hosts import ComfyProcess, FaultHostProcess
 from tests.torture.run import Outcome, Plan, Torture
 from tests.torture.verdict import shows_colour, shows_hash
@@ -74,8 +74,7 @@ def comfyui(plan: Plan, folder: Path, given: argparse.Namespace) -> Outcome:
     workflows = folder / "workflows"
     workflows.mkdir()
     (workflows / "torture.json").write_text(json.dumps(WORKFLOW))
-    write_unet(folder / "unet.gguf")
-    host = ComfyProcess(given.comfyui, folder / "host", folder / "unet.gguf")
+    host = ComfyProcess(given.comfyui.resolve(), folder / "host")
     host.start()
     try:
         with proxied(host.port) as proxy:

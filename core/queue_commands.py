@@ -149,7 +149,7 @@ def _picture(told: Mapping[str, Any]) -> Any:
 def _job_table(listed: list[Job]) -> Table:
     table = Table("id", "state", "picture", "prompt", "seed", "time", box=None, pad_edge=False)
     table.columns[3].overflow, table.columns[3].no_wrap = "ellipsis", True
-    table.columns[2].overflow = "fold"
+    table.columns[2].no_wrap = True
     for job in listed:
         name = f"{job.batch}/{job.name}" if job.batch else job.name
         took = duration(job.seconds) if job.seconds else ""

@@ -11,7 +11,7 @@ import urllib.request
 from pathlib import Path
 from typing import Any, Protocol
 
-from tests.torture.grounds import ROOT, UNET
+from tests.torture.grounds import ROOT, UNET, write_unet
 
 
 def free_port() -> int:
@@ -127,24 +127,26 @@ class FaultHostProcess(_Process):
 
 
 class ComfyProcess(_Process):
-    """The real ComfyUI on the processor.
+    """The real ComfyUI on the processor; nothing is written into its own folder.
 
     Args:
         comfy: its folder, with its own .venv.
-        folder: for its output and log.
-        unet: copied to its models, where the director looks for it.
+        folder: for its output, input, user and temp folders, its log, and the unet it lists.
     """
 
-    def __init__(self, comfy: Path, folder: Path, unet: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
+    def __init__(self, comfy: Path, folder: Path) -> None:
         port = free_port()
-        listed = comfy / "models" / "unet" / UNET
-        listed.parent.mkdir(parents=True, exist_ok=True)
-        listed.write_bytes(unet.read_bytes())
         self._output = folder / "output"
+        for name in ("output", "input", "temp", "user", "unet"):
+            (folder / name).mkdir(parents=True, exist_ok=True)
+        write_unet(folder / "unet" / UNET)
+        models = folder / "models.yaml"
+        models.write_text(f"torture:\n  base_path: {folder}\n  unet: unet\n")
         flags = [f"--port={port}", "--listen=127.0.0.1", "--cpu", "--disable-auto-launch"]
+        flags.append(f"--extra-model-paths-config={models}")
+        flags += [f"--{n}-directory={folder / n}" for n in ("output", "input", "temp", "user")]
         command = [str(comfy / ".venv" / "bin" / "python"), "main.py", *flags]
-        super().__init__([*command, f"--output-directory={self._output}"], folder, port, 180.0)
+        super().__init__(command, folder, port, 180.0)
         self._cwd = comfy
 
     def saves(self) -> int | None:

@@ -86,14 +86,12 @@ class Torture:
         self._chance = random.Random(self.plan.seed)
         self._feed = Feed(self.site.inbox, self._chance, self.seeds_told)
         self._chaos = Chaos(self.site, self.host, self.proxy, self._chance, self.plan.longest)
-        disk_at = self._chance.randrange(self.plan.kills) if self.plan.disk else -1
-        for number in range(self.plan.kills):
-            self._wait_for(number * max(1, self.plan.jobs - LEAD) // self.plan.kills)
-            self._rest(self._chance.uniform(0.0, 0.25))
-            self._strike(Kind.DISK if number == disk_at else self._chaos.draw())
-            if self.stuck:
-                break
-        self._finish()
+        try:
+            self._strike_all()
+            self._finish()
+        finally:
+            if self._chaos.director.alive():
+                self._chaos.director.kill()
         verdict = judge(self.site, self._feed.wanted, self.shows)
         return Outcome(
             verdict=verdict,
@@ -105,6 +103,15 @@ class Torture:
             seconds=time.monotonic() - since,
             stuck=self.stuck,
         )
+
+    def _strike_all(self) -> None:
+        disk_at = self._chance.randrange(self.plan.kills) if self.plan.disk else -1
+        for number in range(self.plan.kills):
+            self._wait_for(number * max(1, self.plan.jobs - LEAD) // self.plan.kills)
+            self._rest(self._chance.uniform(0.0, 0.25))
+            self._strike(Kind.DISK if number == disk_at else self._chaos.draw())
+            if self.stuck:
+                return
 
     def wanted(self) -> list[Wanted]:
         """Return what was asked for."""
@@ -153,4 +160,5 @@ class Torture:
         self._chaos.director.end()
 
     def _unsettled(self) -> bool:
-        return any((self.site.inbox / ".claimed").iterdir())
+        claimed = self.site.inbox / ".claimed"
+        return claimed.is_dir() and any(claimed.iterdir())

@@ -96,6 +96,9 @@ def _counts(pictures: list[_Picture], wanted: list[Wanted], verdict: Verdict) ->
 
 
 def _journal(path: Path, count: int, verdict: Verdict) -> None:
+    if not path.exists():
+        verdict.journal.append(f"{path} is not there")
+        return
     db = sqlite3.connect(path)
     try:
         (sound,) = db.execute("PRAGMA integrity_check").fetchone()
@@ -109,10 +112,13 @@ def _journal(path: Path, count: int, verdict: Verdict) -> None:
 
 
 def _folders(site: Site, wanted: set[str], verdict: Verdict) -> None:
-    done = {path.name for path in (site.inbox / "done").iterdir() if path.is_file()}
+    done = {path.name for path in _listed(site.inbox / "done") if path.is_file()}
     verdict.files += [f"{name} is not in done/" for name in sorted(wanted - done)]
     verdict.files += [f"{name} in done/ is nobody's" for name in sorted(done - wanted)]
-    failed = site.inbox / "failed"
-    verdict.files += [f"failed/{p.name}" for p in failed.iterdir()] if failed.is_dir() else []
-    scraps = [p.name for p in site.outbox.iterdir() if p.suffix != ".png" or p.name[0] == "."]
+    verdict.files += [f"failed/{path.name}" for path in _listed(site.inbox / "failed")]
+    scraps = [p.name for p in _listed(site.outbox) if p.suffix != ".png" or p.name[0] == "."]
     verdict.scraps += scraps
+
+
+def _listed(folder: Path) -> list[Path]:
+    return list(folder.iterdir()) if folder.is_dir() else []
