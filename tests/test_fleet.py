@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from core.job import State
+from core.job import ON_HOST, State
 from tests.bench import Bench
 from tests.fake_host import FakeHost, serving
 
@@ -100,8 +100,8 @@ def test_pausing_finishes_what_runs_and_takes_the_rest_back(
     eventually(lambda: all(host.running and host.pending for host in hosts))
     bench.actions.pause(free=True)
     eventually(lambda: all(host.freed for host in hosts))
+    eventually(lambda: not any(bench.journal.counts()[state] for state in ON_HOST))
     counts = bench.journal.counts()
-    assert (counts[State.SENT], counts[State.RUNNING]) == (0, 0)
     assert counts[State.QUEUED] + counts[State.DONE] == 8
     assert counts[State.QUEUED] >= 4
     bench.actions.resume()
