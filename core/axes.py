@@ -72,6 +72,9 @@ def cells(wish: Wish) -> Iterator[Cell]:
     Raises:
         AxisError: an axis or value that cannot be.
     """
+    if not wish.grid:
+        yield Cell(wish, (), {})
+        return
     axes = [(name, values_of(name, values)) for name, values in wish.grid]
     # product() runs the last factor fastest, so the axes go in backwards and come out again.
     for picked in itertools.product(*(values for _, values in reversed(axes))):
@@ -118,7 +121,8 @@ def check(wish: Wish) -> None:
             if (text := text_of(value)) in seen:
                 raise AxisError(name, f"has {text} twice")
             seen.add(text)
-    _check_together(wish, [name for name, _ in wish.grid])
+    if wish.grid:
+        _check_together(wish, [name for name, _ in wish.grid])
 
 
 def values_of(name: str, given: tuple[Any, ...]) -> tuple[Any, ...]:

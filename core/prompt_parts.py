@@ -11,17 +11,23 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import pyparsing
-from dynamicprompts.commands import Command, LiteralCommand, VariantCommand, WildcardCommand
+from dynamicprompts.commands import (
+    Command,
+    LiteralCommand,
+    SequenceCommand,
+    VariantCommand,
+    WildcardCommand,
+)
 from dynamicprompts.commands.variable_commands import VariableAccessCommand
 from dynamicprompts.enums import SamplingMethod
 from dynamicprompts.parser.parse import parse
 
 from core import prompt_syntax
-from core.prompt_syntax import ProgramError
+from core.prompt_syntax import Piece, ProgramError
 from core.wildcards import Wildcards
 
 MOST_STEPS = 500_000  # commands looked at for one prompt file
-MOST_MARKS = 10_000  # pieces of syntax in one prompt file: the grammar takes some 10 s for them
+MOST_MARKS = 10_000  # signs of syntax in one prompt file: the grammar takes some 10 s for them
 LONGEST = 20_000  # characters of one prompt
 DEEPEST = 20  # wildcards and variables within one another
 IN_TURN = (SamplingMethod.CYCLICAL, SamplingMethod.COMBINATORIAL)
@@ -88,6 +94,7 @@ class Parts:
     def __init__(self, wildcards: Wildcards | None) -> None:
         self._wildcards = wildcards
         self._commands: dict[str, Command] = {}
+        self._parsed: dict[str, Command] = {}
         self._values: dict[str, Sequence[Option]] = {}
         self._steps = self._marks = 0
 
@@ -111,15 +118,29 @@ class Parts:
         """
         if text not in self._commands:
             found = prompt_syntax.marked(text)
-            self._marks += found.marks if found else 0
-            if self._marks > MOST_MARKS:
-                raise ProgramError(
-                    f"the file and its wildcards hold more than {MOST_MARKS} variants; split it"
-                )
             self._commands[text] = (
-                _parsed(found.text) if found else LiteralCommand(prompt_syntax.hidden(text))
+                self._joined(found.pieces) if found else LiteralCommand(prompt_syntax.hidden(text))
             )
         return self._commands[text]
+
+    def _joined(self, pieces: Sequence[Piece]) -> Command:
+        """Read a prompt piece by piece: the same variant in many prompts is parsed once."""
+        tokens: list[Command] = []
+        for piece in pieces:
+            read = self._piece(piece) if piece.marks else LiteralCommand(piece.text)
+            tokens += read.tokens if isinstance(read, SequenceCommand) else [read]
+        return tokens[0] if len(tokens) == 1 else SequenceCommand(tokens)
+
+    def _piece(self, piece: Piece) -> Command:
+        if piece.text not in self._parsed:
+            self._marks += piece.marks
+            if self._marks > MOST_MARKS:
+                raise ProgramError(
+                    f"the file and its wildcards hold more than {MOST_MARKS} different variants; "
+                    "split it"
+                )
+            self._parsed[piece.text] = _parsed(piece.text)
+        return self._parsed[piece.text]
 
     def values(self, name: str) -> Sequence[Option]:
         """Return what a wildcard may stand for.

@@ -38,9 +38,23 @@ class Marked:
     """A prompt ready for the grammar.
 
     Attributes:
-        text: with everything hidden that is no syntax.
-        marks: how many pieces of syntax it holds.
+        pieces: its text from left to right, with everything hidden that is no syntax; a piece
+            is all plain or one variant, wildcard or variable with what is in it.
+        marks: how many signs of syntax it holds; 0 if only escapes.
     """
+
+    pieces: tuple["Piece", ...]
+    marks: int
+
+    @property
+    def text(self) -> str:
+        """The whole of it."""
+        return "".join(piece.text for piece in self.pieces)
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A stretch of a prompt; ``marks`` is 0 where it is plain."""
 
     text: str
     marks: int
@@ -106,6 +120,8 @@ class _Scan:
         self._wildcard_end = -1
         self._last_end = text.rfind("*/")
         self._marks = self._deepest = 0
+        self._pieces: list[Piece] = []
+        self._piece_marks = 0  # marks before the piece that is being read
 
     def run(self) -> Marked:
         steps = {
@@ -127,7 +143,15 @@ class _Scan:
             steps[found[0]]()
         self._out.append(self._text[self._at :])
         self._end()
-        return Marked("".join(self._out), self._marks)
+        self._cut()
+        return Marked(tuple(self._pieces), self._marks)
+
+    def _cut(self) -> None:
+        """End a piece here, between two things at the top of the prompt."""
+        if text := "".join(self._out):
+            self._pieces.append(Piece(text, self._marks - self._piece_marks))
+        self._piece_marks = self._marks
+        self._out.clear()
 
     def _emit(self, length: int, out: str | None = None) -> None:
         """Take this many characters as syntax, or put ``out`` in their place."""
@@ -167,16 +191,23 @@ class _Scan:
     def _underscores(self) -> None:
         if self._at == self._wildcard_end:
             self._emit(2)
+            self._wildcard_end = -1
+            if not self._open:
+                self._cut()
             return
         end = self._text.find("__", self._at + 2)
         if end < 0 or not _is_wildcard(self._text[self._at + 2 : end]):
             self._hide()
             return
+        if not self._open:
+            self._cut()
         self._wildcard_end = end
         self._mark()
         self._emit(2)
 
     def _push(self, kind: _Kind, length: int, own: bool = False) -> None:
+        if not self._open and self._wildcard_end < 0:
+            self._cut()
         self._open.append(_Open(kind, self._at, len(self._out), own))
         self._deepest = max(self._deepest, len(self._open))
         self._emit(length)
@@ -226,6 +257,8 @@ class _Scan:
         else:
             self._forget(opened)
             self._hide()
+        if not self._open and self._wildcard_end < 0:
+            self._cut()
 
     def _forget(self, opened: _Open) -> None:
         """Make an opening brace an ordinary one."""
@@ -253,7 +286,9 @@ class _Scan:
 
 def _is_wildcard(inner: str) -> bool:
     """Tell whether this stands between ``__`` and ``__`` as a wildcard's name would."""
-    if not inner or inner[0] in "_ \t" or inner[-1] in " \t" or "\n" in inner:
+    if not inner or inner[0] in "_ \t" or inner[-1] in " \t":
+        return False
+    if any(sign in inner for sign in ("\n", "#", "//", "/*")):
         return False
     depth = 0
     for char in inner:

@@ -23,6 +23,8 @@ ODD = st.text(alphabet="{}|$%_#/\\\t\n ab1~!@:=(),*-", max_size=60)
         "{not closed",
         r"a backslash \{ in a plain \_ prompt",
         "__ name __",
+        "__a # b__",
+        "{a\n}",
         "$ {x} %",
         "\U0010ff00 {x}",
     ],
