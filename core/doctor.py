@@ -135,7 +135,7 @@ def _director(settings: Settings, surroundings: Surroundings) -> Iterator[Findin
 def places(settings: Settings) -> list[Place]:
     """Return the folders and what is asked of each."""
     folders = settings.folders
-    complete = prepare.unet_file(settings).is_file()
+    complete = prepare.unet_path(settings).is_file()
     source = prepare.source_file(settings)
     to_write = 0 if complete or not source.is_file() else source.stat().st_size // 3
     return [
@@ -152,7 +152,7 @@ def _folder_check(place: Place) -> Check:
 
 def _speed(settings: Settings) -> Iterator[Finding]:
     source = prepare.source_file(settings)
-    unet = prepare.unet_file(settings)
+    unet = prepare.unet_path(settings)
     yield from doctor_speed.reading(unet if unet.is_file() else source, time.monotonic)
     yield from doctor_speed.writing(settings.folders.outbox, time.monotonic)
 
@@ -220,7 +220,7 @@ def _filled(settings: Settings) -> Workflow | Finding:
 
 def _unet(settings: Settings) -> str:
     unets = settings.folders.models / Folder.UNET
-    return prepare.listed_name(prepare.unet_file(settings), unets)
+    return prepare.listed_name(prepare.unet_path(settings), unets)
 
 
 def _request(settings: Settings) -> Request:
