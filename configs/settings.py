@@ -29,6 +29,7 @@ PATH_KEYS = (
     ("folders", "inbox"),
     ("folders", "outbox"),
     ("folders", "models"),
+    ("folders", "workflows"),
     ("model", "source"),
 )
 MICRO = "micro"  # as model.source: not a path, but the small Flux that Vulcan makes itself
@@ -58,11 +59,12 @@ class _Section(BaseModel):
 
 
 class Folders(_Section):
-    """Where prompt files come in, pictures go out and model files lie."""
+    """Where prompt files come in, pictures go out, model files and workflows lie."""
 
     inbox: Path
     outbox: Path
     models: Path
+    workflows: Path
 
 
 class ModelSettings(_Section):

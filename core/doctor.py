@@ -13,7 +13,15 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from bridge import background, discovery, doctor_candidates, doctor_host, doctor_network, workflow
+from bridge import (
+    background,
+    discovery,
+    doctor_candidates,
+    doctor_host,
+    doctor_network,
+    workflow,
+    workflow_files,
+)
 from bridge import wsl as bridge_wsl
 from bridge.client import HostClient
 from bridge.discovery import Probe
@@ -23,7 +31,7 @@ from bridge.finding import Finding, Level, fine, note, problem, warning
 from bridge.request import LoraChoice, Request
 from bridge.surroundings import Surroundings, decoded
 from bridge.workflow import Workflow
-from configs.settings import ROOT, WORKFLOWS, Settings
+from configs.settings import ROOT, Settings
 from core import (
     doctor_folders,
     doctor_models,
@@ -211,7 +219,7 @@ def _filled(settings: Settings) -> Workflow | Finding:
     """Return the default workflow, filled as for a job, or what is wrong with it."""
     name = settings.defaults.workflow
     try:
-        template = workflow.load(WORKFLOWS / f"{name}.json")
+        template = workflow_files.named(settings.folders.workflows, name)
         return workflow.build(template, _request(settings), "vulcan-doctor")
     except BridgeError as error:
         why = "every job that uses it fails"

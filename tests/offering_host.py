@@ -10,6 +10,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from tests import comfyui_catalogue
 from tests.fake_host import FakeHost
 
 
@@ -19,16 +20,10 @@ def node(**inputs: list[str]) -> dict[str, Any]:
 
 
 def flux_nodes(unet: str, lora: str, clip: str, t5: str, vae: str) -> dict[str, Any]:
-    """Write the node types of txt2img.json, each offering one file."""
-    plain = ("CLIPTextEncode", "FluxGuidance", "ConditioningZeroOut", "EmptySD3LatentImage")
-    return {
-        "UnetLoaderGGUF": node(unet_name=[unet]),
-        "LoraLoaderModelOnly": node(lora_name=[lora]),
-        "DualCLIPLoaderGGUF": node(clip_name1=[clip], clip_name2=[t5], type=["flux"]),
-        "VAELoader": node(vae_name=[vae]),
-        "KSampler": node(sampler_name=["euler"], scheduler=["simple"]),
-        **{name: node() for name in (*plain, "VAEDecode", "SaveImage")},
-    }
+    """Return what a real ComfyUI offers, with one file of each kind."""
+    return comfyui_catalogue.object_info_with(
+        unet_name=[unet], lora_name=[lora], clip_name1=[clip], clip_name2=[t5], vae_name=[vae]
+    )
 
 
 @dataclass
