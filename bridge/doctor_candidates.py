@@ -7,9 +7,8 @@ from bridge.discovery import Probe, Verdict, is_loopback
 from bridge.doctor_network import how_to_open
 from bridge.finding import Finding, fine, note, problem, warning
 from bridge.first_contact import Reached
+from bridge.graph_problem import GGUF_SOURCE
 from bridge.wsl import Networking
-
-GGUF_NODES = "https://github.com/city96/ComfyUI-GGUF"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +60,7 @@ def _why_and_fix(probe: Probe, search: Search) -> tuple[str, str]:
         case Verdict.NO_NODES:
             why = "without them a ComfyUI cannot load a quantised (GGUF) Flux"
             return why, (
-                f"in its custom_nodes folder: git clone {GGUF_NODES} && "
+                f"in its custom_nodes folder: git clone {GGUF_SOURCE} && "
                 "pip install -r ComfyUI-GGUF/requirements.txt, then restart it"
             )
         case Verdict.NO_MODEL:

@@ -1,19 +1,17 @@
 """What the doctor says of a ComfyUI that answered: version, nodes, models, memory, clock. Pure.
 
-The models are not guessed from the settings: the workflow is filled as for a job, and each of
-its values that the host keeps a list for is looked up there. Which URL, and asking it, is the
-caller's.
+The models are not guessed from the settings: the workflow is filled as for a job, and checked as
+one is before it is submitted (:mod:`bridge.check`). Which URL, and asking it, is the caller's.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
 
 from bridge.answers import HostFacts
 from bridge.catalogue import Catalogue
-from bridge.discovery import TESTED, UNET_LOADER, is_tested, nearest
-from bridge.doctor_candidates import GGUF_NODES
+from bridge.check import check, respelled
+from bridge.discovery import TESTED, UNET_LOADER, is_tested
 from bridge.finding import Finding, fine, note, problem, warning
+from bridge.graph_problem import GGUF_SOURCE, Kind, Problem, is_file
 from bridge.workflow import Workflow
 
 GB = 1 << 30
@@ -23,33 +21,6 @@ SMALL_GPU = 8 * GB  # below, a quantised Flux is loaded in part
 WANTED_FREE = 4.5 * GB
 SMALL_GPU_FLAGS = ("--lowvram", "--reserve-vram 0.6")
 MOST_SKEW = 60.0  # seconds between our clock and the host's
-# Folder below the host's models folder, by the input that names a file of it.
-FOLDERS = {
-    "unet_name": "unet",
-    "lora_name": "loras",
-    "vae_name": "vae",
-    "ckpt_name": "checkpoints",
-    "clip_name": "text_encoders",
-    "clip_name1": "text_encoders",
-    "clip_name2": "text_encoders",
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Need:
-    """A value in the graph that the host keeps a list for.
-
-    Attributes:
-        class_type: of the node.
-        name: of the input.
-        value: as the graph has it.
-        spelled: as the host spells it, ``None`` when it is not listed.
-    """
-
-    class_type: str
-    name: str
-    value: str
-    spelled: str | None
 
 
 def version(facts: HostFacts) -> Finding:
@@ -69,7 +40,7 @@ def version(facts: HostFacts) -> Finding:
 
 
 def graph(template: Workflow, catalogue: Catalogue, told: str = "") -> Iterator[Finding]:
-    """Look up every node and every listed value of a filled workflow.
+    """Say what the host would refuse about a filled workflow, and which models it has.
 
     Args:
         template: the graph as it would be posted.
@@ -78,34 +49,11 @@ def graph(template: Workflow, catalogue: Catalogue, told: str = "") -> Iterator[
     """
     if told != UNET_LOADER:
         yield _gguf_nodes(catalogue)
-    missing = sorted({kind for kind, _ in _nodes(template)} - set(catalogue.class_types))
-    for kind in (kind for kind in missing if kind not in (UNET_LOADER, told)):
-        yield problem(
-            "host.nodes",
-            f"the host has no node {kind}, which the workflow uses",
-            "it refuses every job with this workflow",
-            f"install {GGUF_NODES}" if "GGUF" in kind else "update ComfyUI, or change the workflow",
-        )
-    wanted = [need for need in needs(template, catalogue) if need.class_type != told]
-    for need in wanted:
-        if need.spelled is None:
-            yield _not_listed(need, nearest(need.value, _listed(need, catalogue)))
-        elif need.spelled != need.value:
-            yield _spelled_otherwise(need)
-    models = [need.value for need in wanted if need.spelled and need.name in FOLDERS]
-    if models:
-        yield fine("host.models", f"it lists {', '.join(models)}")
-
-
-def needs(template: Workflow, catalogue: Catalogue) -> Iterator[Need]:
-    """Yield the values that the host keeps a list for; links and uploads are none."""
-    for class_type, inputs in _nodes(template):
-        for declared in catalogue.inputs(class_type):
-            value = inputs.get(declared.name)
-            if declared.choices is None or declared.uploads or not isinstance(value, str):
-                continue
-            spelled = catalogue.spelled(class_type, declared.name, value)
-            yield Need(class_type, declared.name, value, spelled)
+    for refused in check(respelled(template, catalogue), catalogue):
+        lacks_unet_loader = refused.class_type == UNET_LOADER and refused.kind is Kind.NODE
+        if refused.class_type != told and not lacks_unet_loader:
+            yield _refused(refused)
+    yield from _listed(template, catalogue)
 
 
 def graphics_memory(facts: HostFacts) -> Finding:
@@ -177,10 +125,6 @@ def clock(date: float | None, now: float) -> Iterator[Finding]:
     )
 
 
-def _nodes(template: Workflow) -> Iterator[tuple[str, dict[str, Any]]]:
-    return ((entry["class_type"], entry["inputs"]) for entry in template.values())
-
-
 def _gguf_nodes(catalogue: Catalogue) -> Finding:
     if UNET_LOADER in catalogue:
         return fine("host.gguf", "it has the GGUF nodes")
@@ -188,34 +132,38 @@ def _gguf_nodes(catalogue: Catalogue) -> Finding:
         "host.gguf",
         f"it has no GGUF nodes ({UNET_LOADER} is missing)",
         "without them a ComfyUI cannot load a quantised Flux",
-        f"in its custom_nodes folder: git clone {GGUF_NODES} && "
+        f"in its custom_nodes folder: git clone {GGUF_SOURCE} && "
         "pip install -r ComfyUI-GGUF/requirements.txt, then restart it",
     )
 
 
-def _spelled_otherwise(need: Need) -> Finding:
-    return note(
-        "host.spelling",
-        f"{need.value} is listed as {need.spelled}",
-        "this host writes folders with backslashes and compares letter by letter",
-        "none: jobs are sent with the host's own spelling",
-    )
+def _refused(refused: Problem) -> Finding:
+    what = f"the host would refuse node {refused.node} ({refused.class_type}): {refused.what}"
+    why = "every job with this workflow fails"
+    return problem(f"host.{refused.kind}", what, why, refused.fix)
 
 
-def _listed(need: Need, catalogue: Catalogue) -> tuple[str, ...]:
-    return catalogue.choices(need.class_type, need.name) or ()
+def _listed(template: Workflow, catalogue: Catalogue) -> Iterator[Finding]:
+    """Name the model files that the host has, and those that it spells in its own way."""
+    listed = list(_files(template, catalogue))
+    for value, spelled in listed:
+        if value != spelled:
+            yield note(
+                "host.spelling",
+                f"{value} is listed as {spelled}",
+                "this host writes folders with backslashes and compares letter by letter",
+                "none: jobs are sent with the host's own spelling",
+            )
+    if listed:
+        yield fine("host.models", f"it lists {', '.join(value for value, _ in listed)}")
 
 
-def _not_listed(need: Need, near: str) -> Finding:
-    folder = FOLDERS.get(need.name)
-    name = "host.models" if folder else "host.values"
-    fix = (
-        f"copy {need.value} to the host's models/{folder} folder, or set another one ({near})"
-        if folder
-        else f"choose another value in the workflow ({near})"
-    )
-    what = f"the host does not list {need.value} for {need.class_type}.{need.name}"
-    return problem(name, what, "it refuses every job that uses it", fix)
+def _files(template: Workflow, catalogue: Catalogue) -> Iterator[tuple[str, str]]:
+    """Yield the model files that the host lists, as we write them and as it does."""
+    for entry in template.values():
+        for name, value in entry["inputs"].items():
+            if is_file(value) and (own := catalogue.spelled(entry["class_type"], name, value)):
+                yield value, own
 
 
 def _gb(size: float) -> str:

@@ -13,7 +13,15 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from bridge import background, discovery, doctor_candidates, doctor_host, doctor_network, workflow
+from bridge import (
+    background,
+    discovery,
+    doctor_candidates,
+    doctor_host,
+    doctor_network,
+    workflow,
+    workflow_files,
+)
 from bridge import wsl as bridge_wsl
 from bridge.client import HostClient
 from bridge.discovery import Probe
@@ -23,7 +31,7 @@ from bridge.finding import Finding, Level, fine, note, problem, warning
 from bridge.request import LoraChoice, Request
 from bridge.surroundings import Surroundings, decoded
 from bridge.workflow import Workflow
-from configs.settings import ROOT, WORKFLOWS, Settings
+from configs.settings import ROOT, Settings
 from core import (
     doctor_folders,
     doctor_models,
@@ -135,7 +143,7 @@ def _director(settings: Settings, surroundings: Surroundings) -> Iterator[Findin
 def places(settings: Settings) -> list[Place]:
     """Return the folders and what is asked of each."""
     folders = settings.folders
-    complete = prepare.unet_file(settings).is_file()
+    complete = prepare.unet_path(settings).is_file()
     source = prepare.source_file(settings)
     to_write = 0 if complete or not source.is_file() else source.stat().st_size // 3
     return [
@@ -152,7 +160,7 @@ def _folder_check(place: Place) -> Check:
 
 def _speed(settings: Settings) -> Iterator[Finding]:
     source = prepare.source_file(settings)
-    unet = prepare.unet_file(settings)
+    unet = prepare.unet_path(settings)
     yield from doctor_speed.reading(unet if unet.is_file() else source, time.monotonic)
     yield from doctor_speed.writing(settings.folders.outbox, time.monotonic)
 
@@ -212,7 +220,7 @@ def _filled(settings: Settings) -> Workflow | Finding:
     """Return the default workflow, filled as for a job, or what is wrong with it."""
     name = settings.defaults.workflow
     try:
-        template = workflow.load(WORKFLOWS / f"{name}.json")
+        template = workflow_files.named(settings.folders.workflows, name)
         return workflow.build(template, _request(settings), "vulcan-doctor")
     except BridgeError as error:
         why = "every job that uses it fails"
@@ -221,7 +229,7 @@ def _filled(settings: Settings) -> Workflow | Finding:
 
 def _unet(settings: Settings) -> str:
     unets = settings.folders.models / Folder.UNET
-    return prepare.listed_name(prepare.unet_file(settings), unets)
+    return prepare.listed_name(prepare.unet_path(settings), unets)
 
 
 def _request(settings: Settings) -> Request:

@@ -25,7 +25,7 @@ def findings(settings: Settings) -> Iterator[Finding]:
     if micro and not prepare.source_file(settings).is_file():
         yield note("models.unet", "the micro Flux is not there yet; the first run makes it")
         return
-    unet = prepare.unet_file(settings)
+    unet = prepare.unet_path(settings)
     header = None
     if unet.is_file():
         try:
@@ -46,7 +46,7 @@ def wanted_memory(settings: Settings) -> int:
 
 def _files(settings: Settings) -> Iterator[Path]:
     models = settings.folders.models
-    yield prepare.unet_file(settings)
+    yield prepare.unet_path(settings)
     yield from (models / Folder.TEXT_ENCODERS / name for name in prepare.text_encoders(settings))
     yield models / Folder.VAE / prepare.vae(settings)
 

@@ -92,13 +92,6 @@ class DropFolder:
         """Return where the picture lies that a claimed file names; see :mod:`named_picture`."""
         return named_picture.find(self.inbox, claim, name)
 
-    def batches(self, until_empty: bool = False) -> Iterator[list[Claim]]:
-        for claim in self.claims(until_empty):
-            yield [claim]
-
-    def picture(self, claim: Claim, name: str) -> Path | None:
-        return None
-
     def finish(self, claim: Claim, error: str = "") -> Path:
         """Move a claimed file, and its picture, to where it stays; repeating it does no harm.
 

@@ -137,7 +137,7 @@ def _image(path: Path) -> InputImage:
 
 
 def _site(settings: Settings) -> Site:
-    unet = prepare.unet_file(settings)
+    unet = prepare.unet_path(settings)
     header, why = _header(unet)
     if header is not None:
         loras = prepare.Loras(

@@ -172,7 +172,7 @@ def _make_micro(models: Path, report: Report, note: NoteChild) -> None:
 
 def _unet(settings: Settings, report: Report, note: NoteChild) -> Path:
     """Return the GGUF to render with, quantising the source if it is not there yet."""
-    source, target = source_file(settings), unet_file(settings)
+    source, target = source_file(settings), unet_path(settings)
     if target == source or target.is_file():
         return target
     if not source.exists():
@@ -193,7 +193,7 @@ def source_file(settings: Settings) -> Path:
     return Path(settings.model.source)
 
 
-def unet_file(settings: Settings) -> Path:
+def unet_path(settings: Settings) -> Path:
     """Return the GGUF to render with, whether it is there already or not."""
     source = source_file(settings)
     if source.suffix == ".gguf":

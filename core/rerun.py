@@ -59,7 +59,7 @@ class Result:
 def look(picture: Original, settings: Settings) -> list[Finding]:
     """Compare what a picture was made with to the files that are here now."""
     request = picture.record.request
-    unet = prepare.unet_file(settings)
+    unet = prepare.unet_path(settings)
 
     def known(folder: Folder, names: Sequence[str]) -> dict[str, str]:
         return {name: prepare.hash_of(settings, folder, name) for name in names}

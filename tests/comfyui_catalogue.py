@@ -25,12 +25,17 @@ def object_info() -> dict[str, Any]:
     return deepcopy(_recorded())
 
 
-def catalogue(**files: list[str]) -> Catalogue:
-    """Return the catalogue; ``files`` are what some inputs list (``unet_name=[...]``)."""
+def object_info_with(**files: list[str]) -> dict[str, Any]:
+    """Return the recorded answer; ``files`` are what some inputs list (``unet_name=[...]``)."""
     info = object_info()
     for node in info.values():
         for group in ("required", "optional"):
             for name, entry in node["input"].get(group, {}).items():
                 if name in files and isinstance(entry[0], list):
                     entry[0] = files[name]
-    return Catalogue.read(info)
+    return info
+
+
+def catalogue(**files: list[str]) -> Catalogue:
+    """Return the catalogue; ``files`` are what some inputs list (``unet_name=[...]``)."""
+    return Catalogue.read(object_info_with(**files))

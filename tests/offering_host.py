@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
+from tests import comfyui_catalogue
 from tests.fault_host.catalogue import Catalogue
 from tests.fault_host.host import FakeHost
 
@@ -14,16 +15,10 @@ def node(**inputs: list[str]) -> dict[str, Any]:
 
 
 def flux_nodes(unet: str, lora: str, clip: str, t5: str, vae: str) -> dict[str, Any]:
-    """Write the node types of txt2img.json, each offering one file."""
-    plain = ("CLIPTextEncode", "FluxGuidance", "ConditioningZeroOut", "EmptySD3LatentImage")
-    return {
-        "UnetLoaderGGUF": node(unet_name=[unet]),
-        "LoraLoaderModelOnly": node(lora_name=[lora]),
-        "DualCLIPLoaderGGUF": node(clip_name1=[clip], clip_name2=[t5], type=["flux"]),
-        "VAELoader": node(vae_name=[vae]),
-        "KSampler": node(sampler_name=["euler"], scheduler=["simple"]),
-        **{name: node() for name in (*plain, "VAEDecode", "SaveImage")},
-    }
+    """Return what a real ComfyUI offers, with one file of each kind."""
+    return comfyui_catalogue.object_info_with(
+        unet_name=[unet], lora_name=[lora], clip_name1=[clip], clip_name2=[t5], vae_name=[vae]
+    )
 
 
 @dataclass

@@ -65,8 +65,8 @@ def test_a_model_the_named_host_lacks_is_a_problem(tmp_path: Path) -> None:
     with serving(OfferingHost(nodes=nodes)) as host:
         findings = of_host(examined(site(tmp_path, use=host.url)))
     (missing,) = [one for one in findings if one.level is Level.PROBLEM]
-    assert "t.safetensors for DualCLIPLoaderGGUF.clip_name2" in missing.what
-    assert "nearest: t5.safetensors" in missing.fix
+    assert "(DualCLIPLoaderGGUF): input clip_name2 is 't.safetensors'" in missing.what
+    assert "use t5.safetensors" in missing.fix
 
 
 def test_a_host_that_would_not_be_taken_anyway_is_no_problem(tmp_path: Path) -> None:
@@ -81,12 +81,8 @@ def test_a_windows_host_with_backslashes_is_fine(tmp_path: Path) -> None:
     unets = tmp_path / "models" / "unet"
     (unets / "flux").mkdir()
     (unets / "x.gguf").rename(unets / "flux" / "x.gguf")
-    nodes = {**NODES, **flux_nodes("flux\\x.gguf", *["l.safetensors"] * 4)}
-    nodes = {
-        **nodes,
-        "DualCLIPLoaderGGUF": NODES["DualCLIPLoaderGGUF"],
-        "VAELoader": NODES["VAELoader"],
-    }
+    files = ("l.safetensors", "c.safetensors", "t.safetensors", "v.safetensors")
+    nodes = flux_nodes("flux\\x.gguf", *files)
     with serving(OfferingHost(nodes=nodes, system={"os": "nt"})) as host:
         model = settings.model.model_copy(update={"source": str(unets / "flux" / "x.gguf")})
         use = settings.host.model_copy(update={"use": host.url})

@@ -23,7 +23,7 @@ def test_what_pictures_are_made_with_is_hashed_once_and_is_the_unet_that_was_for
 ) -> None:
     models = settings.folders.models
     ready, _ = prepare.prepare(settings, lambda *_: None, lambda _: None)
-    assert ready.unet_path == prepare.unet_file(settings)
+    assert ready.unet_path == prepare.unet_path(settings)
     assert ready.hashes
     assert ready.hashes.unet == store.sha256(ready.unet_path)
     for found, folder, names in (
