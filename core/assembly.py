@@ -5,7 +5,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 
-from bridge import workflow
+from bridge import discovery, workflow, wsl
+from bridge.surroundings import Machine
 from bridge.workflow import Workflow
 from configs.settings import Settings
 from core.drop_folder import DropFolder
@@ -13,7 +14,7 @@ from core.filing import Filing
 from core.fitness import Fitness
 from core.fleet import Fleet
 from core.host_process import HostProcess
-from core.host_source import HostSource
+from core.host_source import AUTO, HostSource
 from core.input_images import InputImages
 from core.intake import Intake
 from core.job import Job
@@ -63,10 +64,14 @@ class Parts:
         """Give a fleet one loop for each host of the settings."""
         host = self.settings.host
         tools = self._tools(fleet, on_ended)
+        candidates: tuple[str, ...] = ()
+        if AUTO in host.use:
+            networking = wsl.inspect(Machine(), ask_windows=False)
+            candidates = discovery.candidates(host.candidates, networking)
         for use in host.use:
             source = HostSource(
                 use=use,
-                candidates=host.candidates,
+                candidates=candidates,
                 process=process,
                 connect_timeout=host.connect_timeout,
                 comeback=host.comeback,

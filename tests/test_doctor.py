@@ -85,7 +85,7 @@ def test_a_windows_host_with_backslashes_is_fine(tmp_path: Path) -> None:
     nodes = flux_nodes("flux\\x.gguf", *files)
     with serving(OfferingHost(nodes=nodes, system={"os": "nt"})) as host:
         model = settings.model.model_copy(update={"source": str(unets / "flux" / "x.gguf")})
-        use = settings.host.model_copy(update={"use": host.url})
+        use = settings.host.model_copy(update={"use": (host.url,)})
         findings = of_host(examined(settings.model_copy(update={"model": model, "host": use})))
     assert bad(findings) == {}
     assert any("flux/x.gguf is listed as flux\\x.gguf" in one.what for one in findings)

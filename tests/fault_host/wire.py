@@ -12,6 +12,8 @@ import socket
 import struct
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email.utils import format_datetime
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -73,7 +75,11 @@ async def read_request(reader: asyncio.StreamReader, most: int) -> Request | Non
 
 async def write_answer(writer: asyncio.StreamWriter, answer: Answer, trickle: float) -> None:
     """Write an answer, in one go or in pieces."""
-    headers = {"Content-Type": answer.kind, **answer.headers}
+    headers = {
+        "Content-Type": answer.kind,
+        "Date": format_datetime(datetime.now(UTC), usegmt=True),
+        **answer.headers,
+    }
     headers["Content-Length"] = str(len(answer.body))
     lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
     phrase = HTTPStatus(answer.status).phrase
