@@ -22,6 +22,7 @@ from bridge.errors import BridgeError, HostError, HostRefused
 from core import trouble
 from core.job import Job
 from core.journal import JournalError
+from core.png_text import PngError
 from core.tools import Tools, Wake
 
 logger = logging.getLogger(__name__)
@@ -151,12 +152,17 @@ class Endings:
             filed = self._tools.filing.file(job, self._client, self._facts)
         except OSError as error:
             self._later(job, error)
-            return
-        if filed:
-            self._end(job.id)
+        except PngError as error:
+            self._again(job, f"the host sent no whole picture: {error}")
         else:
-            self._client.forget(job.id)  # or the next attempt would be taken for ended
-            self.strike(job, "the host rendered it, and its picture is gone")
+            if filed:
+                self._end(job.id)
+            else:
+                self._again(job, "the host rendered it, and its picture is gone")
+
+    def _again(self, job: Job, why: str) -> None:
+        self._client.forget(job.id)  # or the next attempt would be taken for ended
+        self.strike(job, why)
 
     def _later(self, job: Job, error: Exception) -> None:
         logger.warning("job %s: not filed yet: %s", job.id, error)

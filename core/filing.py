@@ -19,7 +19,6 @@ from core.gallery import Picture
 from core.inscription import Inscriber
 from core.job import Job
 from core.journal import Journal
-from core.png_text import PngError
 from core.provenance import Hashes
 from core.resolve import FindLora
 
@@ -84,17 +83,14 @@ class Filing:
 
         Raises:
             HostError: the host does not answer; the job stays as it is.
+            PngError: what it sent is no whole picture.
             OSError: disk full or no permission; likewise.
         """
         pictures = [client.fetch(image) for image in job.images]
         whole = [picture for picture in pictures if picture is not None]
         if len(whole) != len(pictures):
             return False
-        try:
-            inscribed = self._inscribe(job, whole, facts)
-        except PngError as error:
-            self._journal.failed(job.id, f"the host sent no whole picture: {error}")
-            return True
+        inscribed = self._inscribe(job, whole, facts)
         paths = job.paths or gallery.choose_paths(
             self._outbox, job.name, [picture.suffix for picture in inscribed], job.batch
         )

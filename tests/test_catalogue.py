@@ -1,5 +1,3 @@
-import gzip
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -145,7 +143,7 @@ def test_memory_is_freed_as_often_as_asked(host: Host) -> None:
 def answering(status: int, body: bytes, headers: dict[str, str]) -> Iterator[str]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            assert "gzip" in self.headers["Accept-Encoding"]
+            assert self.headers["Accept-Encoding"] == "identity"  # a loopback needs no gzip
             self.answer()
 
         def do_POST(self) -> None:
@@ -172,13 +170,6 @@ def answering(status: int, body: bytes, headers: dict[str, str]) -> Iterator[str
         server.shutdown()
         thread.join()
         server.server_close()
-
-
-def test_a_host_that_compresses_its_answer_is_understood() -> None:
-    packed = gzip.compress(json.dumps({"Old": OLD}).encode())
-    headers = {"Content-Encoding": "gzip", "Content-Type": "application/json"}
-    with answering(200, packed, headers) as url, HostClient(url, "c") as client:
-        assert "Old" in client.object_info()
 
 
 @pytest.mark.parametrize("body", [b"[]", b"5", b"null", b"hello"])

@@ -118,7 +118,7 @@ def test_a_poison_job_is_tried_twice_and_stops_nobody(
 def test_what_failed_once_for_a_passing_reason_is_made_all_the_same(
     bench: Bench, host: FakeHost, eventually: Eventually
 ) -> None:
-    host.faults.fail_nodes = True
+    host.faults.fail_nodes, host.step_time = True, 0.2
     bench.add(1, request=POISON)
     bench.start()
     eventually(lambda: bench.journal.of_claim("c")[0].strikes)

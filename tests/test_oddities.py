@@ -373,3 +373,26 @@ def test_a_forgotten_job_with_a_file_on_a_windows_host_is_found_by_its_name(
     bench.check_all_made_once(1)
     assert len(host.posts) == 1
     bench.close()
+
+
+def test_a_picture_that_vanished_is_rendered_anew_although_the_host_has_its_graph_cached(
+    bench: Bench, host: FakeHost, eventually: Eventually
+) -> None:
+    host.faults.no_files, host.faults.history_late = True, 0.3
+    bench.add(1)
+    bench.start()
+    eventually(lambda: host.rendered)
+    host.faults.no_files = False
+    eventually(bench.all_ended, 20)
+    bench.check_all_made_once(1)
+
+
+def test_a_picture_that_came_cut_short_is_fetched_again(
+    bench: Bench, host: FakeHost, eventually: Eventually, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("core.host_worker.REFILE_AFTER", 0.1)
+    host.faults.truncated = 1
+    bench.add(1)
+    bench.start()
+    eventually(bench.all_ended, 20)
+    bench.check_all_made_once(1)
