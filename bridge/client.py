@@ -25,8 +25,8 @@ from bridge.workflow import Workflow
 Read = TypeVar("Read")
 
 READ_TIMEOUT = 30.0  # seconds without a byte of an answer; a host busy loading a model is slow
-# The same where asking again is cheap: half-open connections are not waited out.
-LOOK_TIMEOUT = 5.0
+# The same where asking again is cheap, so that a half-open connection is not waited out.
+LOOK_TIMEOUT, POST_TIMEOUT = 5.0, 8.0
 
 
 class Place(StrEnum):
@@ -131,7 +131,7 @@ class HostClient:
 
     def fetch(self, image: ImageRef) -> bytes | None:
         """Return a picture's bytes; ``None`` when the host does not have the file."""
-        answer = self._get(f"/view?{urlencode(image.query())}")
+        answer = self._get(f"/view?{urlencode(image.query())}", LOOK_TIMEOUT)
         return None if answer.status == 404 else self._checked(answer, "/view").content
 
     def facts(self) -> HostFacts:
@@ -226,7 +226,8 @@ class HostClient:
 
     def _post(self, path: str, body: Mapping[str, Any]) -> Answer:
         try:
-            return self._http.ask("POST", path, READ_TIMEOUT, json.dumps(body).encode())
+            timeout = min(POST_TIMEOUT, READ_TIMEOUT)
+            return self._http.ask("POST", path, timeout, json.dumps(body).encode())
         except NotSent as error:
             raise HostUnreachable(self.url, _no_answer(error)) from error
         except NoAnswer as error:

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import SplitResult, unquote, urlsplit
 
-KEPT = 4  # idle connections: the worker's, two filers', one more
+KEPT = 4  # idle connections: the worker's and three filers'
 
 
 class NotSent(Exception):  # noqa: N818 - names the state

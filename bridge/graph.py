@@ -48,6 +48,14 @@ def is_node(node: Any) -> bool:
     )
 
 
+def copied(graph: Workflow) -> Workflow:
+    """Return a graph whose nodes and inputs may be set anew; what they hold is shared.
+
+    Nothing changes a link or a ``_meta`` in place, and a deep copy takes ten times as long.
+    """
+    return Workflow({key: {**node, "inputs": {**node["inputs"]}} for key, node in graph.items()})
+
+
 def inputs(graph: Workflow, node: str) -> dict[str, Any]:
     """Return a node's inputs, to read or to change."""
     found: dict[str, Any] = graph[node]["inputs"]

@@ -17,7 +17,7 @@ from copy import deepcopy
 from typing import Any
 
 from bridge.errors import WorkflowError
-from bridge.graph import Place, Workflow, free_id, holder, inputs, reference
+from bridge.graph import Place, Workflow, copied, free_id, holder, inputs, reference
 from bridge.lora_place import place_loras
 from bridge.named_slots import INPUTS, STANDARD, TEXT_INPUTS, Slot
 from bridge.request import Request, Scalar
@@ -29,7 +29,13 @@ __all__ = ["Slot", "Slots", "Workflow", "build", "find_slots", "load", "named", 
 SAVE_IMAGE = "SaveImage"
 
 
-def build(template: Workflow, request: Request, prefix: str, image_name: str = "") -> Workflow:
+def build(
+    template: Workflow,
+    request: Request,
+    prefix: str,
+    image_name: str = "",
+    slots: Slots | None = None,
+) -> Workflow:
     """Fill the template's slots; the template itself is left as it was.
 
     Args:
@@ -39,12 +45,13 @@ def build(template: Workflow, request: Request, prefix: str, image_name: str = "
             gets a file of its own (ComfyUI caches nodes whose inputs did not change). Further
             outputs get ``prefix-2``, ``prefix-3`` ...
         image_name: the request's picture as the host knows it (:meth:`HostClient.upload`).
+        slots: :func:`find_slots` of the template, for callers that build many of one.
 
     Raises:
         WorkflowError: the template has no place for something that the request asks for.
     """
-    graph = Workflow(deepcopy(template))
-    slots = find_slots(graph, request.workflow)
+    graph = copied(template)
+    slots = slots or find_slots(graph, request.workflow)
     own = _own_places(graph, slots, request)
     for slot, value in _values(request, image_name).items():
         _write(graph, slots[slot], value)

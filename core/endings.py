@@ -37,6 +37,13 @@ class Unfiled:
     job: str
 
 
+@dataclass(frozen=True, slots=True)
+class Unread:
+    """What became of this job could not be read: it must be looked for."""
+
+    job: str
+
+
 class Endings:
     """Ends jobs of one host.
 
@@ -70,8 +77,13 @@ class Endings:
             outcome: what history says.
             hung: seconds it stood still before we interrupted it, 0 when we did not.
         """
+        if ready := self._concluded(job, outcome, hung):
+            self.file(ready)
+
+    def _concluded(self, job: Job, outcome: Outcome, hung: float) -> Job | None:
+        """Act on an outcome; return the job if its pictures are to be filed."""
         if self._aborted.is_set():
-            return
+            return None
         if hung and outcome.verdict is Verdict.INTERRUPTED:
             self.strike(job, f"no progress for {hung:.0f} s, so it was interrupted")
         elif outcome.verdict is Verdict.ERROR:
@@ -81,7 +93,27 @@ class Endings:
         elif not outcome.images:
             self.give_up(job, "the workflow ended without a picture")
         elif self._journal.rendered(job.id, outcome.images):
-            self.file(self._journal.job(job.id))
+            return self._journal.job(job.id)
+        return None
+
+    def collect(self, job: Job, hung: float) -> None:
+        """Read in another thread what became of a job that ended, and act on it."""
+        self._filers.submit(self._collect, job, hung)
+
+    def _collect(self, job: Job, hung: float) -> None:
+        ready = None
+        try:
+            with self.boundary(job):
+                outcome = self._client.outcome(job.id)
+                if outcome is None:
+                    self._inbox.put(Unread(job.id))
+                else:
+                    ready = self._concluded(job, outcome, hung)
+        except (HostError, JournalError) as error:
+            logger.warning("job %s: %s; looking for it again", job.id, error)
+            self._inbox.put(Unread(job.id))
+        if ready:
+            self._file(ready)
 
     def give_up(self, job: Job, why: str) -> None:
         """Fail a job, with the reason its prompt file's owner will read."""

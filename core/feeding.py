@@ -6,6 +6,7 @@ them, and more where jobs are so short that the way to the host would show.
 
 import logging
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 from bridge import workflow
@@ -13,7 +14,7 @@ from bridge.client import HostClient, Place
 from bridge.errors import HostDoubt, HostError, HostRefused, HostUnreachable
 from bridge.request import InputImage, Request
 from bridge.tracker import JobTracker, Standing
-from bridge.workflow import Workflow
+from bridge.workflow import Slots, Workflow
 from core.endings import Endings
 from core.filing import host_prefix
 from core.fitness import UnfitError
@@ -55,17 +56,19 @@ class Feeder:
         self.doubts: dict[str, str] = {}  # by job, a POST's answer that was neither yes nor no
         self._ended_at: float | None = None
         self._mean = math.inf  # seconds a job takes, inf while unknown
+        self._slots: dict[str, Slots] = {}  # by workflow
         self._uploaded: dict[str, str] = {}  # by sha256, the host's name of it
 
     def fill(self) -> bool:
         """Post jobs until the host has its depth of them; tell whether any was posted."""
-        posted = False
-        while len(self._tracker) < self._depth():
-            job = self._journal.next(self._suitability.unfit())
-            if job is None:
+        depth, posted = self._depth(), False
+        if len(self._tracker) > depth // 2 >= self._tools.patience.depth:
+            return False  # a handful at a time: they share one commit
+        while len(self._tracker) < depth:
+            jobs = self._journal.upcoming(depth - len(self._tracker), self._suitability.unfit())
+            if not jobs:
                 break
-            with self._endings.boundary(job):
-                posted = self._give(job) or posted
+            posted = self._give(jobs) or posted
         if posted:
             self._tools.board.update(counts=self._journal.counts())
         return posted
@@ -91,23 +94,39 @@ class Feeder:
         wanted = math.ceil(AHEAD / self._mean) if self._mean > 0 else DEEPEST
         return max(self._tools.patience.depth, min(wanted, DEEPEST))
 
-    def _give(self, job: Job) -> bool:
-        graph = self._graph(job)
-        if not self._suitability.fits(job, graph):
-            self._refuse(job)
-            return False
-        if not self._journal.take(job.id, self._key):
-            return False  # another host was quicker
-        self._tracker.add(job.id)  # before the POST: events may come before its answer
-        if job.attempts == 0 or not self._has_it(job):
-            self._post(job, self._suitability.respelled(graph))
-        return True
+    def _give(self, jobs: Sequence[Job]) -> bool:
+        """Post those of some jobs that this host can run; the first trouble with it ends that."""
+        graphs: dict[str, tuple[Job, Workflow]] = {}
+        for job in jobs:
+            with self._endings.boundary(job):
+                graph = self._graph(job)
+                if self._suitability.fits(job, graph):
+                    graphs[job.id] = (job, graph)
+                else:
+                    self._refuse(job)
+        waiting = self._journal.take(list(graphs), self._key)
+        try:
+            while waiting:
+                self._give_one(*graphs[waiting.pop(0)])
+        finally:
+            for job_id in waiting:
+                self._journal.requeue(job_id)
+        return bool(graphs)
+
+    def _give_one(self, job: Job, graph: Workflow) -> None:
+        with self._endings.boundary(job):
+            self._tracker.add(job.id)  # before the POST: events may come before its answer
+            if job.attempts == 0 or not self._has_it(job):
+                self._post(job, self._suitability.respelled(job, graph))
 
     def _graph(self, job: Job) -> Workflow:
-        template = self._tools.template(job.request.workflow)
+        name = job.request.workflow
+        template = self._tools.template(name)
+        if name not in self._slots:
+            self._slots[name] = workflow.find_slots(template, name)
         image = self._upload(job.request)
         prefix = host_prefix(job.id, job.attempts + 1)
-        return workflow.build(template, job.request, prefix, image)
+        return workflow.build(template, job.request, prefix, image, self._slots[name])
 
     def _upload(self, request: Request) -> str:
         """Give the host the picture a job starts from; the same picture only once."""

@@ -22,7 +22,7 @@ from bridge.client import HostClient, Place
 from bridge.errors import HostError
 from bridge.listener import Listener, Reconnected
 from bridge.tracker import JobTracker, Standing, Tracked
-from core.endings import Endings, Unfiled
+from core.endings import Endings, Unfiled, Unread
 from core.feeding import Feeder
 from core.job import State
 from core.stall import Advice, Stall, StallLimits
@@ -159,6 +159,8 @@ class HostWorker:
             case Reconnected():
                 self._socket_speaks = False
                 self._look_for_all()
+            case Unread(job=job):
+                self._look_again(job)
             case Unfiled(job=job):
                 self._unfiled[job] = self._tools.clock() + REFILE_AFTER
             case _:
@@ -168,6 +170,11 @@ class HostWorker:
                 if changed := self._tracker.feed(event):
                     self._follow(changed)
 
+    def _look_again(self, job: str) -> None:
+        if self._journal.job(job).state in (State.SENT, State.RUNNING):
+            self._tracker.add(job)
+            self._look_for(job)
+
     def _follow(self, tracked: Tracked) -> None:
         match tracked.standing:
             case Standing.WAITING:
@@ -175,7 +182,9 @@ class HostWorker:
             case Standing.RUNNING:
                 self._show(tracked)
             case Standing.ENDED:
-                self._whereabouts.ended(tracked.prompt_id)
+                hung = self._stood_still(tracked.prompt_id)
+                self._forget(tracked.prompt_id)
+                self._endings.collect(self._journal.job(tracked.prompt_id), hung)
 
     def _show(self, tracked: Tracked) -> None:
         now = self._tools.clock()

@@ -6,12 +6,12 @@ are, and a JSON file beside them holds the same under the same names.
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from bridge import workflow
 from bridge.answers import HostFacts
 from bridge.request import Request
-from bridge.workflow import Workflow
+from bridge.workflow import Slots, Workflow
 from core import a1111, media_kind, png_text, record, xmp
 from core.a1111 import Place
 from core.gallery import Picture
@@ -24,6 +24,15 @@ GRAPH = "prompt"  # keyword under which ComfyUI looks for the graph
 
 
 @dataclass(frozen=True, slots=True)
+class _Form:
+    """A template and what follows from it alone."""
+
+    template: Workflow
+    slots: Slots
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
 class Inscriber:
     """Finishes the pictures of one run.
 
@@ -31,11 +40,13 @@ class Inscriber:
         template: returns a workflow template by name.
         hashes: of unet, text encoders and vae, which are the same for every picture of a run.
         find_lora: LoRAs by name, for their hashes.
+        forms: templates that were used before, by name.
     """
 
     template: Callable[[str], Workflow]
     hashes: Hashes
     find_lora: FindLora
+    forms: dict[str, _Form] = field(default_factory=dict)
 
     def finish(
         self,
@@ -57,15 +68,23 @@ class Inscriber:
         Raises:
             PngError: an empty file, or no whole PNG where the host says it is one.
         """
-        template = self.template(request.workflow)
-        graph = workflow.build(template, request, prefix=PREFIX)
+        form = self._form(request.workflow)
+        graph = workflow.build(form.template, request, PREFIX, slots=form.slots)
         made = Provenance(
             self._hashes(request),
-            workflow_sha256(template),
+            form.sha256,
             host_of(facts),
             software_of(facts),
         )
         return _finished(content, host_name, _texts(request, graph, made, place))
+
+    def _form(self, name: str) -> _Form:
+        """Return a template with what is the same for all its pictures; found out once."""
+        if name not in self.forms:
+            template = self.template(name)
+            slots = workflow.find_slots(template, name)
+            self.forms[name] = _Form(template, slots, workflow_sha256(template))
+        return self.forms[name]
 
     def _hashes(self, request: Request) -> Hashes:
         loras = {lora.file: self.find_lora(lora.file).sha256 for lora in request.loras}

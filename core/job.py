@@ -13,7 +13,7 @@ Life of a job; every arrow is one compare-and-set in the journal::
 import hashlib
 import json
 import uuid
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
@@ -108,6 +108,6 @@ def needs(request: Request) -> str:
     Equal for requests that only differ in text, seed or picture: a host that is fit for one is
     fit for all of them.
     """
-    fixed = {key: value for key, value in asdict(request).items() if key not in _FREE}
+    fixed = {key: value for key, value in request.to_dict().items() if key not in _FREE}
     text = json.dumps([fixed, request.image is not None, bool(request.negative)], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -115,17 +115,21 @@ class Journal(Records):
             ],
         )
 
-    def take(self, job: str, host: str) -> bool:
-        """Give a queued job to a host, before it is posted; False when another was quicker."""
+    def take(self, jobs: Sequence[str], host: str) -> list[str]:
+        """Give queued jobs to a host, before they are posted: those that no other was given."""
         now = self._clock()
         with self._changing():
-            taken = self._db.execute(
-                "UPDATE jobs SET state = 'sent', host = ?, attempts = attempts + 1, moved = ?,"
-                " sent = ?, started = NULL WHERE id = ? AND state = 'queued'",
-                (host, now, now, job),
-            )
-        self._count({State.QUEUED: -taken.rowcount, State.SENT: taken.rowcount})
-        return taken.rowcount == 1
+            taken = [job for job in jobs if self._take_one(job, host, now)]
+        self._count({State.QUEUED: -len(taken), State.SENT: len(taken)})
+        return taken
+
+    def _take_one(self, job: str, host: str, now: float) -> bool:
+        changed = self._db.execute(
+            "UPDATE jobs SET state = 'sent', host = ?, attempts = attempts + 1, moved = ?,"
+            " sent = ?, started = NULL WHERE id = ? AND state = 'queued'",
+            (host, now, now, job),
+        )
+        return changed.rowcount == 1
 
     def started(self, job: str) -> bool:
         """The host works on it: sent -> running."""

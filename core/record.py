@@ -16,7 +16,7 @@ No time, no job id, no path: the same request on the same host gives the same te
 """
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
@@ -107,7 +107,7 @@ def read(text: str) -> Record:
 
 def _portable(request: Request) -> dict[str, Any]:
     """Return the request without where on this machine its input picture lies."""
-    fields = asdict(request)
+    fields = request.to_dict()
     if request.image:
         del fields["image"]["path"]
     return fields

@@ -79,19 +79,21 @@ class Records:
         )
         return [row["id"] for row in rows]
 
-    def next(self, unfit: Sequence[str] = ()) -> Job | None:
+    def upcoming(self, count: int, unfit: Sequence[str] = ()) -> list[Job]:
         """Return whose turn it is: the highest priority, then the oldest.
 
         Args:
+            count: so many at most.
             unfit: :func:`~core.job.needs` that the asking host does not meet.
         """
         names = ", ".join("?" * len(unfit))
         rows = self._read(
             _SELECT + f"WHERE state = 'queued' AND needs NOT IN ({names})"
-            " ORDER BY prio DESC, seq LIMIT 1",
+            " ORDER BY prio DESC, seq LIMIT ?",
             *unfit,
+            count,
         )
-        return _job(rows[0]) if rows else None
+        return [_job(row) for row in rows]
 
     def waiting_needs(self) -> list[str]:
         """Return the distinct needs of the jobs that wait."""

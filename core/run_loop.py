@@ -26,7 +26,7 @@ from core.tools import Tools, Wake
 
 logger = logging.getLogger(__name__)
 
-FILERS = 2  # pictures fetched and filed at once, beside rendering
+FILERS = 3  # pictures fetched and filed at once, beside rendering
 FIRST_PAUSE, LONGEST_PAUSE = 0.3, 3.0  # seconds between looks for a host that is away
 JOURNAL_PAUSE = 5.0  # seconds before a journal that could not be written is tried again
 ABORT_TIMEOUT = 2.0  # seconds a host may take to hear that a job is interrupted

@@ -39,6 +39,7 @@ class Suitability:
         self._catalogue: Catalogue | None = None
         self._asked = 0.0
         self._fit: set[str] = set()
+        self._as_spelled: set[str] = set()  # kinds that are written here as we write them
         self._unfit: dict[str, str] = {}
         self._said: dict[str, str] = {}
 
@@ -50,9 +51,14 @@ class Suitability:
         """Return what it lacks for the first of them; empty when it lacks nothing."""
         return next(iter(self._unfit.values()), "")
 
-    def respelled(self, graph: Workflow) -> Workflow:
-        """Return the graph with file names as this host spells them."""
-        return check.respelled(graph, self._known())
+    def respelled(self, job: Job, graph: Workflow) -> Workflow:
+        """Return the job's graph with file names as this host spells them."""
+        if job.needs in self._as_spelled:
+            return graph
+        spelled = check.respelled(graph, self._known())
+        if spelled == graph:
+            self._as_spelled.add(job.needs)
+        return spelled
 
     def fits(self, job: Job, graph: Workflow) -> bool:
         """Tell whether the host can run the job.

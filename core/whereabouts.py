@@ -66,18 +66,8 @@ class Whereabouts:
         Raises:
             HostError: the host does not answer.
         """
-        return self._found(job, ended_first=False)
-
-    def ended(self, job: str) -> None:
-        """Read the history of a job that is said to have ended."""
-        self._found(job, ended_first=True)
-
-    def _found(self, job: str, ended_first: bool) -> Tracked | None:
-        outcome = self._client.outcome(job) if ended_first else None
-        place = Place.ENDED
-        if outcome is None:
-            finding = self._client.locate(job)
-            place, outcome = finding.place, finding.outcome
+        finding = self._client.locate(job)
+        place, outcome = finding.place, finding.outcome
         if place is Place.NOWHERE:
             self._not_found(job)
             return None

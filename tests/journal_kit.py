@@ -20,7 +20,5 @@ def enter(
 
 def take(journal: Journal, host: str = "h") -> Job | None:
     """Give the next job to a host, as a host's worker does."""
-    job = journal.next()
-    if job is None or not journal.take(job.id, host):
-        return None
-    return journal.job(job.id)
+    taken = journal.take([job.id for job in journal.upcoming(1)], host)
+    return journal.job(taken[0]) if taken else None

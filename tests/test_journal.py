@@ -160,7 +160,7 @@ def test_a_committed_step_survives_kill_9(tmp_path: Path) -> None:
         "from core.journal import Entry, Journal\n"
         "from tests.sample_request import REQUEST\n"
         "j = Journal(Path(sys.argv[1]), clock=lambda: 1.0)\n"
-        "j.add(Entry('c', 'f.txt', 'd', [REQUEST])); j.take(j.next().id, 'h')\n"
+        "j.add(Entry('c', 'f.txt', 'd', [REQUEST])); j.take([j.upcoming(1)[0].id], 'h')\n"
         "print('ok', flush=True)\n"
         "time.sleep(60)\n"
     )
@@ -212,10 +212,9 @@ def test_higher_priority_goes_first_and_age_decides_among_equals(journal: Journa
 def test_a_host_is_not_offered_what_it_cannot_run(journal: Journal) -> None:
     other = replace(REQUEST, unet="other.gguf")
     enter(journal, [REQUEST, other])
-    offered = journal.next([needs(REQUEST)])
-    assert offered is not None
+    (offered,) = journal.upcoming(5, [needs(REQUEST)])
     assert offered.request == other
-    assert journal.next([needs(REQUEST), needs(other)]) is None
+    assert journal.upcoming(5, [needs(REQUEST), needs(other)]) == []
 
 
 def test_needs_differ_by_what_a_host_must_have_and_not_by_what_is_drawn() -> None:
@@ -227,9 +226,8 @@ def test_needs_differ_by_what_a_host_must_have_and_not_by_what_is_drawn() -> Non
 
 def test_only_one_of_two_hosts_gets_a_job(journal: Journal) -> None:
     add(journal, count=1)
-    job = journal.next()
-    assert job is not None
-    assert [journal.take(job.id, "a"), journal.take(job.id, "b")] == [True, False]
+    (job,) = journal.upcoming(1)
+    assert [journal.take([job.id], "a"), journal.take([job.id], "b")] == [[job.id], []]
     assert journal.job(job.id).host == "a"
 
 

@@ -48,7 +48,7 @@ def finish(settings: Settings, name: str, paths: list[Path]) -> None:
     """Stand in for a director that makes what a file asks for."""
     journal = Journal(settings.state, time.time)
     job = enter(journal, name)
-    journal.take(job, "host")
+    journal.take([job], "host")
     journal.rendered(job, [ImageRef("x.png", "", "output")])
     journal.intends(job, paths)
     journal.done(job)
