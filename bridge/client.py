@@ -18,8 +18,9 @@ from pydantic import ValidationError
 from bridge import answers
 from bridge.answers import HostFacts, HostQueue, ImageRef, Outcome
 from bridge.catalogue import Catalogue
-from bridge.connections import Answer, Connections, NoAnswer, NotSent
+from bridge.connections import Connections, NoAnswer, NotSent
 from bridge.errors import HostDoubt, HostError, HostRefused, HostUnreachable
+from bridge.exchange import Answer
 from bridge.workflow import Workflow
 
 Read = TypeVar("Read")
