@@ -169,6 +169,8 @@ class ClaimedFolder:
         for name in inside.claims:
             if name.image and name.picture not in inside.pictures:
                 self._fetch_picture(inside, name)
+        for picture in inside.pictures - {name.picture for name in inside.claims}:
+            logger.warning("left alone: the prompt file of %s/%s is gone", inside.path, picture)
 
     def _settle_leaving(
         self, inside: _Inside, leaving: LeavingName, owner: ClaimName | None
