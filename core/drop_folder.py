@@ -37,7 +37,9 @@ logger = logging.getLogger(__name__)
 QUIET, GATHER = 0.008, 0.05  # seconds: a burst is over after a pause of the first, or the second
 RETRY = 10.0  # seconds a file that cannot be moved is tried often; a Windows program may have it
 GONE = 2.0  # seconds until an inbox that vanished is made anew: somebody may be replacing it
-SHARE, SHARE_IDLE = 20, 200  # a scan is followed by a pause at least so many times as long
+# A scan is followed by a pause at least so many times as long: while a file settles, while polling
+# for the next one, and where events will tell of it.
+PAUSE_WAITING, PAUSE_POLLING, PAUSE_IDLE = 2, 20, 200
 
 
 class DropFolder:
@@ -232,9 +234,10 @@ class DropFolder:
     def _wait(self, is_waiting: bool) -> None:
         pace = self._pace
         if is_waiting:
-            pause = max(pace.poll, SHARE * self._scan_took)
+            pause = max(pace.poll, PAUSE_WAITING * self._scan_took)
         else:
-            pause = max(pace.scan, (SHARE_IDLE if self._hints.come else SHARE) * self._scan_took)
+            times = PAUSE_IDLE if self._hints.come else PAUSE_POLLING
+            pause = max(pace.scan, times * self._scan_took)
         if self._hints.wait(pause):
             until = time.monotonic() + GATHER
             while not self._is_stopped and time.monotonic() < until and self._hints.wait(QUIET):
