@@ -291,7 +291,7 @@ def measure_peer(name: str, peer: Any, chosen: argparse.Namespace) -> None:
             time.sleep(5)
             used = cpu_seconds() - cpu
             grown = (PROCESS.memory_info().rss - rss) / 1e6
-            told = sum(Path(path).parent == inbox for path in seen.names)
+            told = sum(Path(path).parent == inbox for path in list(seen.names))
     print(
         f"{name:18} idle {share:.3%}, told of {told} of {chosen.burst} renamed in, "
         f"CPU {used:.2f} s, RSS +{grown:.0f} MB"
