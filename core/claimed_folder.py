@@ -79,7 +79,8 @@ class ClaimedFolder:
             OSError: it cannot be moved now; it lies where it lay.
         """
         batch = clean(found.batch)
-        folder, lying = self._path / batch, self._inbox / found.batch
+        folder = self._path / batch if batch else self._path
+        lying = self._inbox / found.batch if batch else self._inbox
         name = self._new_name(found, folder)
         source, target = lying / found.name, folder / name.prompt
         try:
@@ -88,7 +89,7 @@ class ClaimedFolder:
             return None
         if name.image:
             _move_picture(lying / found.image, folder / name.picture, source, target)
-        return self._claim(batch, name)
+        return self._claim(batch, name, target)
 
     def find(self, name: str) -> Claim | None:
         """Return a claim by name; ``None`` when its file is no longer there."""
@@ -96,7 +97,7 @@ class ClaimedFolder:
         parsed = ClaimName.parse(last)
         if parsed is None or not _is_below(batch) or not _is_file(self._path / name):
             return None
-        return self._claim(batch, parsed)
+        return self._claim(batch, parsed, self._path / name)
 
     def left_over(self) -> list[Claim]:
         """Return all claims, oldest first, after repairing what a kill left half moved."""
@@ -105,7 +106,7 @@ class ClaimedFolder:
             self._repair(inside)
             found += [(name, inside.batch) for name in inside.claims]
         found.sort(key=lambda each: (each[0].stamp, each[0].number, each[0].file))
-        return [self._claim(batch, name) for name, batch in found]
+        return [self._claim(batch, name, self._path / batch / name.prompt) for name, batch in found]
 
     def tidy(self, folder: Path) -> None:
         """Remove a batch's folder in ``.claimed``, and those above it, once they are empty."""
@@ -121,16 +122,14 @@ class ClaimedFolder:
         while True:
             self._count += 1
             name = ClaimName(self._stamp(), self._count, fit(found.name), image)
-            if not os.path.lexists(folder / name.prompt):
+            if not os.path.lexists(f"{folder}/{name.prompt}"):
                 return name
 
-    def _claim(self, batch: str, name: ClaimName) -> Claim:
-        folder = self._path / batch if batch else self._path
-        path = folder / name.prompt
-        image = folder / name.picture if name.image else None
+    def _claim(self, batch: str, name: ClaimName, path: Path) -> Claim:
+        image = path.with_name(name.picture) if name.image else None
         if image and not _is_file(image):
             image = None
-        whole = f"{batch}/{name.prompt}" if batch else name.prompt
+        whole = f"{batch}/{path.name}" if batch else path.name
         return Claim(whole, name.file, path, batch, image)
 
     # Repairing
@@ -169,6 +168,8 @@ class ClaimedFolder:
         for name in inside.claims:
             if name.image and name.picture not in inside.pictures:
                 self._fetch_picture(inside, name)
+        for picture in inside.pictures - {name.picture for name in inside.claims}:
+            logger.warning("left alone: the prompt file of %s/%s is gone", inside.path, picture)
 
     def _settle_leaving(
         self, inside: _Inside, leaving: LeavingName, owner: ClaimName | None

@@ -21,7 +21,7 @@ from core.status import Board, render
 
 LOG_BYTES, LOGS_KEPT = 2_000_000, 5  # size of one log file, and how many older ones stay
 REDRAW_AFTER = 0.1  # seconds between two drawings at the least
-QUIET = ("httpx", "httpcore", "watchdog", "websocket")  # libraries that report every call
+QUIET = ("httpx", "httpcore", "websocket")  # libraries that report every call
 
 
 @contextmanager

@@ -6,15 +6,11 @@ no fault. How the director watches is :mod:`core.drop_folder`'s.
 """
 
 import errno
-import os
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
-from watchdog.events import FileSystemEvent, FileSystemEventHandler
-from watchdog.observers import Observer
-
 from bridge.finding import Finding, fine, note, warning
+from core import drop_hints
 from models.file_system import REMOTE, file_system
 
 WAIT = 1.5  # seconds for an event; it takes some milliseconds
@@ -47,7 +43,7 @@ def findings(inbox: Path) -> Iterator[Finding]:
 
 def _tried(name: str, inbox: Path) -> Finding:
     try:
-        heard = hears(inbox)
+        heard = drop_hints.events_come(inbox, WAIT)
     except OSError as error:
         return _no_watch(name, inbox, error)
     if heard:
@@ -58,38 +54,6 @@ def _tried(name: str, inbox: Path) -> Finding:
         "prompt files are found only when the folder is looked through, every few seconds",
         "set folders.inbox to a folder on a local Linux disk",
     )
-
-
-def hears(inbox: Path) -> bool:
-    """Make a hidden file and tell whether an event came for it.
-
-    Raises:
-        OSError: the folder cannot be watched or written.
-    """
-    ear = _Ear(f".vulcan-doctor-ear-{os.getpid()}.part")
-    observer = Observer()
-    observer.schedule(ear, str(inbox), recursive=False)
-    observer.start()
-    scrap = inbox / ear.name
-    try:
-        scrap.write_bytes(b"")
-        return ear.heard.wait(WAIT)
-    finally:
-        observer.stop()
-        observer.join()
-        scrap.unlink(missing_ok=True)
-
-
-class _Ear(FileSystemEventHandler):
-    """Listens for one name."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.heard = threading.Event()
-
-    def on_any_event(self, event: FileSystemEvent) -> None:
-        if Path(os.fsdecode(event.src_path)).name == self.name:
-            self.heard.set()
 
 
 def _no_watch(name: str, inbox: Path, error: OSError) -> Finding:

@@ -37,7 +37,9 @@ logger = logging.getLogger(__name__)
 QUIET, GATHER = 0.008, 0.05  # seconds: a burst is over after a pause of the first, or the second
 RETRY = 10.0  # seconds a file that cannot be moved is tried often; a Windows program may have it
 GONE = 2.0  # seconds until an inbox that vanished is made anew: somebody may be replacing it
-SHARE = 20  # a scan is followed by a pause at least this many times as long
+# A scan is followed by a pause at least so many times as long: while a file settles, while polling
+# for the next one, and where events will tell of it.
+PAUSE_WAITING, PAUSE_POLLING, PAUSE_IDLE = 2, 20, 200
 
 
 class DropFolder:
@@ -144,6 +146,7 @@ class DropFolder:
         started = self._clock()
         self._notices.next_round()
         self._settling.next_round()
+        self._settling.pace = self._pace  # events may have ended for want of watches
         closed, found = self._hints.take(), list[Found]()
         try:
             self._look_after_folder()
@@ -230,8 +233,12 @@ class DropFolder:
 
     def _wait(self, is_waiting: bool) -> None:
         pace = self._pace
-        pause = pace.poll if is_waiting else pace.scan
-        if self._hints.wait(max(pause, SHARE * self._scan_took)):
+        if is_waiting:
+            pause = max(pace.poll, PAUSE_WAITING * self._scan_took)
+        else:
+            times = PAUSE_IDLE if self._hints.come else PAUSE_POLLING
+            pause = max(pace.scan, times * self._scan_took)
+        if self._hints.wait(pause):
             until = time.monotonic() + GATHER
             while not self._is_stopped and time.monotonic() < until and self._hints.wait(QUIET):
                 pass

@@ -153,17 +153,14 @@ class Hints:
 def events_come(folder: Path, wait: float) -> bool:
     """Try whether an event comes for a file made in ``folder``, within ``wait`` seconds.
 
-    The file is hidden in a hidden sub-folder, which a director that watches leaves alone. ``False``
-    also where nothing can be watched or written at all; why is for the caller to find out.
+    The file is hidden in a hidden sub-folder, which a director that watches leaves alone.
+
+    Raises:
+        OSError: nothing can be watched or written there.
     """
-    try:
-        hidden = tempfile.mkdtemp(prefix=".vulcan-ear-", dir=folder)
-    except OSError:
-        return False
+    hidden = tempfile.mkdtemp(prefix=".vulcan-ear-", dir=folder)
     try:
         return _is_heard(hidden, wait)
-    except OSError:
-        return False
     finally:
         shutil.rmtree(hidden, ignore_errors=True)
 

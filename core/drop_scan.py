@@ -81,7 +81,10 @@ def _read(batch: str, path: str, notices: Notices) -> Listing:
         for entry in entries:
             listing.is_empty = False
             if not entry.name.startswith("."):
-                _sort(listing, entry, notices)
+                try:
+                    _sort(listing, entry, notices)
+                except OSError as error:  # a link in a circle, or into a locked folder
+                    _leave(listing, entry, notices, f"cannot be looked at: {error.strerror}")
     _tell_lone_pictures(listing, notices)
     return listing
 

@@ -1,23 +1,31 @@
 """The kernel's inotify: watches on folders, and the events that wait for them.
 
-Bound by ctypes, so that three kinds of event come (not twelve), the kernel's own queue is the only
-one, and no thread turns; watchdog keeps every event of a burst in memory and holds a rename out of
-the tree back for half a second (benchmarks/drop_folder.py compares). What events mean for the drop
-folder is not known here.
+Called through watchdog's binding of the three system calls, without its observer: so only the
+kinds of event come that are of use, the kernel's own queue is the only one, and no thread turns.
+watchdog's observer keeps every event of a burst in memory and holds a rename out of the tree back
+for half a second (benchmarks/drop_folder.py compares). What events mean for the drop folder is not
+known here.
 """
 
 import ctypes
-import errno
-import functools
 import os
 import struct
-from collections.abc import Callable
 from typing import NamedTuple
 
-CLOSE_WRITE, MOVED_TO, CREATE = 0x8, 0x80, 0x100
-DELETE_SELF, MOVE_SELF = 0x400, 0x800
-OVERFLOW, IGNORED, IS_FOLDER = 0x4000, 0x8000, 0x40000000
-_ONLY_FOLDERS = 0x1000000
+from watchdog.observers.inotify_c import (
+    InotifyConstants,
+    WatchDescriptor,
+    inotify_add_watch,
+    inotify_init,
+    inotify_rm_watch,
+)
+
+CLOSE_WRITE = InotifyConstants.IN_CLOSE_WRITE
+MOVED_TO, CREATE = InotifyConstants.IN_MOVED_TO, InotifyConstants.IN_CREATE
+DELETE_SELF, MOVE_SELF = InotifyConstants.IN_DELETE_SELF, InotifyConstants.IN_MOVE_SELF
+OVERFLOW, IGNORED = InotifyConstants.IN_Q_OVERFLOW, InotifyConstants.IN_IGNORED
+IS_FOLDER = InotifyConstants.IN_ISDIR
+_ONLY_FOLDERS = InotifyConstants.IN_ONLYDIR
 _WANTED = CLOSE_WRITE | MOVED_TO | CREATE | DELETE_SELF | MOVE_SELF | _ONLY_FOLDERS
 _HEAD = struct.Struct("iIII")  # watch, mask, cookie, length of the name that follows
 _READ = 1 << 16
@@ -41,11 +49,13 @@ class Inotify:
     """One queue of events.
 
     Raises:
-        OSError: the user's instances are used up (EMFILE), or this system has no inotify (ENOSYS).
+        OSError: the user's instances are used up (EMFILE).
     """
 
     def __init__(self) -> None:
-        self._fd = _checked(_function("inotify_init1")(os.O_NONBLOCK | os.O_CLOEXEC))
+        self._fd = _checked(inotify_init())
+        os.set_blocking(self._fd, False)
+        os.set_inheritable(self._fd, False)
 
     def fileno(self) -> int:
         """Return the descriptor to wait on."""
@@ -57,12 +67,11 @@ class Inotify:
         Raises:
             OSError: it is no folder, cannot be read, or the watches are used up (ENOSPC).
         """
-        add = _function("inotify_add_watch")
-        return _checked(add(self._fd, os.fsencode(folder), ctypes.c_uint32(_WANTED)))
+        return _checked(inotify_add_watch(self._fd, os.fsencode(folder), _WANTED))
 
     def remove(self, watch: int) -> None:
         """Stop a watch; one that ended by itself is no error."""
-        _function("inotify_rm_watch")(self._fd, watch)
+        inotify_rm_watch(self._fd, WatchDescriptor(watch))
 
     def read(self) -> list[Event]:
         """Return some of the events that wait; empty when none does."""
@@ -91,12 +100,3 @@ def _checked(result: int) -> int:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number))
     return result
-
-
-@functools.cache
-def _function(name: str) -> Callable[..., int]:
-    try:
-        function: Callable[..., int] = getattr(ctypes.CDLL(None, use_errno=True), name)
-    except AttributeError:
-        raise OSError(errno.ENOSYS, "this system has no inotify") from None
-    return function

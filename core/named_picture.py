@@ -18,14 +18,19 @@ def find(inbox: Path, claim: Claim, name: str) -> Path | None:
         claim: the prompt file that names it.
         name: a path below its batch's folder, or a whole path (``~`` is the home folder).
     """
-    whole = Path(name)
-    if name.startswith("~/"):
-        whole = Path.home() / name[2:]
+    whole = _expanded(name)
     if whole.is_absolute():
         return whole if _is_file(whole) else None
     if not _is_below(name):
         return None
     return next(filter(_is_file, _places(inbox, claim, name)), None)
+
+
+def _expanded(name: str) -> Path:
+    try:
+        return Path(name).expanduser()
+    except RuntimeError:
+        return Path(name)  # nobody of that name has a home
 
 
 def _is_file(path: Path) -> bool:

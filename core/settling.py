@@ -68,7 +68,8 @@ class Settling:
     """
 
     def __init__(self, pace: Pace, clock: Callable[[], float], has_leases: bool) -> None:
-        self._pace, self._clock, self._has_leases = pace, clock, has_leases
+        self.pace = pace
+        self._clock, self._has_leases = clock, has_leases
         self._before: dict[str, _Seen] = {}
         self._now: dict[str, _Seen] = {}
 
@@ -91,10 +92,10 @@ class Settling:
         seen.is_closed = seen.is_closed or is_closed
         unchanged = now - seen.since
         if not stat.st_size:
-            return unchanged >= EMPTY and seen.looks >= self._pace.looks
+            return unchanged >= EMPTY and seen.looks >= self.pace.looks
         if seen.is_closed:
             return True
-        if unchanged < self._pace.settle or seen.looks < self._pace.looks:
+        if unchanged < self.pace.settle or seen.looks < self.pace.looks:
             return False
         return unchanged >= HELD_MOST or not (self._has_leases and is_held(path))
 

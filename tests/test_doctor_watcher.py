@@ -25,9 +25,7 @@ def test_on_a_windows_drive_polling_is_expected(
 def test_an_inbox_where_no_event_comes_is_a_warning(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(doctor_watcher, "WAIT", 0.05)
-    monkeypatch.setattr("watchdog.observers.inotify.InotifyObserver.start", lambda _: None)
-    monkeypatch.setattr("watchdog.observers.inotify.InotifyObserver.join", lambda _: None)
+    monkeypatch.setattr("core.inotify.Inotify.read", lambda _: [])
     finding, *_ = doctor_watcher.findings(tmp_path)
     assert finding.level is Level.WARNING
     assert "no event came" in finding.what
@@ -39,10 +37,10 @@ def test_an_inbox_where_no_event_comes_is_a_warning(
 def test_watches_that_are_used_up_come_with_the_command_to_raise_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, advice: str
 ) -> None:
-    def refuse(_: Path) -> bool:
+    def refuse(*_: object) -> bool:
         raise OSError(number, "no")
 
-    monkeypatch.setattr(doctor_watcher, "hears", refuse)
+    monkeypatch.setattr("core.drop_hints.events_come", refuse)
     finding, *_ = doctor_watcher.findings(tmp_path)
     assert finding.level is Level.WARNING
     assert advice in finding.fix

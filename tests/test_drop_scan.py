@@ -41,10 +41,12 @@ def test_what_is_no_prompt_file_is_told_with_a_reason(
     for name in ("notes.doc", "a.txt.error.md", "desktop.ini", "~$a.txt", "pose.png"):
         (tmp_path / name).write_text("x")
     (tmp_path / "link").symlink_to("/")
+    (tmp_path / "circle.txt").symlink_to("circle.txt")
     assert scan(tmp_path) == {"": []}
     assert "notes.doc is no prompt file (.json .md" in caplog.text
     assert "a.txt.error.md tells what was wrong" in caplog.text
     assert "link is a link to a folder" in caplog.text
+    assert "circle.txt cannot be looked at: Too many levels" in caplog.text
     assert "desktop" not in caplog.text
     assert "pose" not in caplog.text, "its prompt file may still come"
 

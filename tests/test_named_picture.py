@@ -42,7 +42,18 @@ def test_the_picture_claimed_with_it_is_found_by_its_old_name(inbox: Path, claim
 
 
 @pytest.mark.parametrize(
-    "name", ["../secret.png", "night/../../secret.png", "", ".", CLAIMED, "\0", "x" * 5000, "night"]
+    "name",
+    [
+        "../secret.png",
+        "night/../../secret.png",
+        "",
+        ".",
+        CLAIMED,
+        "\0",
+        "x" * 5000,
+        "night",
+        "~nobody-has-this/x.png",
+    ],
 )
 def test_a_name_never_leads_out(inbox: Path, claim: Claim, name: str) -> None:
     (inbox.parent / "secret.png").write_text("x")
