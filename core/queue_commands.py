@@ -15,6 +15,7 @@ from typing import Any
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
+from rich.text import Text
 
 from core import control, reopening
 from core.actions import Actions, Told
@@ -27,6 +28,7 @@ from core.run_command import load_settings, refuse_unsafe
 from core.status import duration, queue_line, render, snapshot_from_json
 
 WATCH_EVERY = 1.0  # seconds
+ID_SHOWN = 8  # letters of a job's id: enough to name it
 
 
 def status(arguments: argparse.Namespace) -> int:
@@ -147,14 +149,17 @@ def _picture(told: Mapping[str, Any]) -> Any:
 
 
 def _job_table(listed: list[Job]) -> Table:
-    table = Table("id", "state", "picture", "prompt", "seed", "time", box=None, pad_edge=False)
-    table.columns[3].overflow, table.columns[3].no_wrap = "ellipsis", True
-    table.columns[2].no_wrap = True
+    table = Table(box=None, pad_edge=False)
+    for name in ("id", "state", "picture", "prompt", "time"):
+        table.add_column(name, no_wrap=True)
+    table.columns[0].min_width = ID_SHOWN
+    table.columns[1].min_width = max(map(len, State))
+    table.columns[3].overflow, table.columns[3].ratio = "ellipsis", 1
     for job in listed:
         name = f"{job.batch}/{job.name}" if job.batch else job.name
         took = duration(job.seconds) if job.seconds else ""
         told = job.error or job.request.prompt
-        table.add_row(job.id[:8], job.state, name, told, str(job.request.seed), took)
+        table.add_row(job.id[:ID_SHOWN], job.state, name, Text(told), took)
     return table
 
 
