@@ -100,7 +100,7 @@ class HostSource:
             return self._embedded("as asked for"), ""
         if self.use != AUTO:
             # Asked for by name, it is used whatever it has: each job is held against that.
-            found = discovery.probe(self.use, "", self._timeout)
+            found = discovery.probe(self.use, unet, self._timeout)
             usable = found if found.facts else None
             return self._address(usable), f"{found.url} {found.reason}"
         probes = discovery.probe_all(self._candidates, unet, self._timeout)

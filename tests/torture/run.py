@@ -121,7 +121,8 @@ class Torture:
         self.strikes[kind] += 1
         self._chaos.strike(kind)
         back, before = time.monotonic(), self.site.made()
-        if self._chance.random() < ALONE and self._wait_for(before + 1):
+        more = before < self.plan.jobs  # a late strike may find all made
+        if self._chance.random() < ALONE and more and self._wait_for(before + 1):
             self.resumed.setdefault(kind, []).append(time.monotonic() - back)
 
     def _wait_for(self, pictures: int) -> bool:
