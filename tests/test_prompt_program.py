@@ -82,6 +82,11 @@ def test_wildcards_come_from_text_and_trees_and_may_hold_syntax(folder: Path) ->
     assert combined("{2$$ + $$__deep/trees__}", folder) == ["elm + oak", "oak + elm"]
 
 
+def test_half_a_character_in_a_wildcard_file_is_replaced(folder: Path) -> None:
+    (folder / "half.json").write_text('{"half": ["a \\ud800 b"]}')
+    assert drawn("__half__", folder=folder) == "a ? b"
+
+
 def test_the_same_seed_draws_the_same_for_ever() -> None:
     # Written down, not computed: these must not change with Python, platform or hash seed.
     text = "{a|b|c|d|e|f|g|h} {2$$ $$a|b|c|d}"
