@@ -78,6 +78,7 @@ def test_wildcards_come_from_text_and_trees_and_may_hold_syntax(folder: Path) ->
         "oak elm",
         "oak oak",
     ]
+    assert combined("__deep/*__ or __deep/*__ */", folder)[0] == "elm or elm */"
     assert combined("${s={winter|summer}}__clothes/${s}__", folder) == ["coat", "hat", "shirt"]
     assert combined("{2$$ + $$__deep/trees__}", folder) == ["elm + oak", "oak + elm"]
 
