@@ -73,8 +73,12 @@ def estimates(requests: Sequence[Request], found: Sequence[Pace]) -> list[Estima
 def _done(journal: Path) -> list[Any]:
     if not journal.is_file():
         return []
+    # Without a -wal file nobody writes now and all of it is in the journal itself; opened as
+    # "immutable", SQLite then leaves no -wal and -shm of its own behind.
+    quiet = not journal.with_name(f"{journal.name}-wal").exists()
+    mode = "mode=ro&immutable=1" if quiet else "mode=ro"
     try:
-        with closing(sqlite3.connect(f"{journal.absolute().as_uri()}?mode=ro", uri=True)) as db:
+        with closing(sqlite3.connect(f"{journal.absolute().as_uri()}?{mode}", uri=True)) as db:
             return db.execute(_QUERY, (RECENT,)).fetchall()
     except sqlite3.Error:
         return []  # another program's file, or one that is being made

@@ -31,6 +31,7 @@ from core.wish import MAX_IMAGES, Expand, LoraWish, PromptError, Wish, line_of
 __all__ = ["MAX_BYTES", "MAX_IMAGES", "LoraWish", "PromptError", "Wish", "parse", "priority"]
 
 MAX_BYTES = 1_000_000
+_HALF = re.compile(r"\\u[dD][89a-fA-F]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +108,10 @@ def _toml(file: str, text: str) -> Iterator[_Table]:
         found = re.search(r"at line (\d+)", str(error))
         line = int(found[1]) if found else text.count("\n") + 1
         raise PromptError(file, line, f"is not TOML: {error}") from error
+    except ValueError as error:  # a number of more digits than Python reads
+        raise PromptError(file, 0, f"is not TOML that can be used: {error}") from error
+    except RecursionError as error:
+        raise PromptError(file, 0, "is nested too deeply") from error
 
 
 def _json(file: str, text: str) -> Iterator[_Table]:
@@ -114,6 +119,8 @@ def _json(file: str, text: str) -> Iterator[_Table]:
         return _spread(file, json.loads(text))
     except json.JSONDecodeError as error:
         raise PromptError(file, error.lineno, f"is not JSON: {error.msg}") from error
+    except ValueError as error:  # a number of more digits than Python reads
+        raise PromptError(file, 0, f"is not JSON that can be used: {error}") from error
     except RecursionError as error:
         raise PromptError(file, 0, "is nested too deeply") from error
 
@@ -140,6 +147,9 @@ def _read_yaml(file: str, text: str, above: int = 0) -> Any:
         line = mark.line + 1 + above if mark else 0
         why = getattr(error, "problem", None) or str(error)
         raise PromptError(file, line, f"is not YAML: {why}") from error
+    except (ValueError, LookupError, AttributeError, TypeError) as error:
+        # PyYAML falls over impossible dates, endless numbers and tags such as !!int "".
+        raise PromptError(file, 0, f"is not YAML that can be used: {error}") from error
     except RecursionError as error:
         raise PromptError(file, 0, "is nested too deeply") from error
 
@@ -180,7 +190,18 @@ def _wish(file: str, text: str, table: _Table) -> Wish:
         said = str(table.values["prompt"])
         line = table.line or line_of(text, "prompt", said)
         raise PromptError(file, line, f"prompt: {error}") from error
+    if _HALF.search(text):
+        _refuse_halves(file, wish)
     return wish.at(file, table.line, text)
+
+
+def _refuse_halves(file: str, wish: Wish) -> None:
+    """Refuse half of a surrogate pair, which JSON can write and nothing can store."""
+    try:
+        json.dumps(wish.model_dump(), ensure_ascii=False, default=str).encode()
+    except UnicodeEncodeError as error:
+        half = f"\\u{ord(str(error.object)[error.start]):x}"
+        raise PromptError(file, 0, f"holds {half}, which is half a character") from error
 
 
 def _line_of_axis(text: str, axis: str) -> int:

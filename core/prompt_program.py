@@ -86,7 +86,8 @@ def _finished(drawn: str) -> str:
     text = shown(drawn).strip()
     if not text:
         raise ProgramError("draws an empty prompt; is one of its variants empty?")
-    return text
+    # A wildcard file in JSON or YAML can hold half a character, which nothing can store.
+    return text.encode(errors="replace").decode()
 
 
 def _endless() -> ProgramError:

@@ -181,7 +181,9 @@ class _Scan:
 
     def _slash(self) -> None:
         text, at = self._text, self._at
-        if text.startswith("//", at) and text[at - 1 : at] != ":":
+        if at < self._wildcard_end:  # part of its path, as in __animals/*__
+            self._hide()
+        elif text.startswith("//", at) and text[at - 1 : at] != ":":
             self._skip_to(text.find("\n", at))
         elif text.startswith("/*", at) and at + 2 <= self._last_end:
             self._skip_to(text.find("*/", at + 2) + 2)
@@ -288,7 +290,7 @@ def _is_wildcard(inner: str) -> bool:
     """Tell whether this stands between ``__`` and ``__`` as a wildcard's name would."""
     if not inner or inner[0] in "_ \t" or inner[-1] in " \t":
         return False
-    if any(sign in inner for sign in ("\n", "#", "//", "/*")):
+    if "\n" in inner or "#" in inner:
         return False
     depth = 0
     for char in inner:

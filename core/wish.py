@@ -125,6 +125,7 @@ class Wish(BaseModel):
         _need(isinstance(slots, Mapping), "expected names and values, such as {strength: 0.5}")
         flat = flattened(slots)
         for name, value in flat.items():
+            _need(bool(name.strip()), "a name is empty")
             plain = isinstance(value, bool | int | float | str)
             _need(plain, f"{name} is a text, a number, true or false")
             endless = isinstance(value, float) and not math.isfinite(value)

@@ -75,6 +75,9 @@ def test_a_missing_journal_or_a_strange_one_is_no_history(tmp_path: Path) -> Non
 
 def test_a_journal_in_use_is_read_without_being_touched(tmp_path: Path) -> None:
     rendered(tmp_path, 2.0)
+    before = sorted(tmp_path.iterdir())
+    assert len(estimate.paces(tmp_path, REQUEST.unet)) == 1
+    assert sorted(tmp_path.iterdir()) == before
     journal = Journal(tmp_path, time.time)
     try:
         assert len(estimate.paces(tmp_path, REQUEST.unet)) == 1

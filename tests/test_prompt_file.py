@@ -98,6 +98,19 @@ def test_no_word_about_lora_is_not_none() -> None:
         ("a.yaml", "prompt: x\ncount: 99\ngrid: {seed: 1..99, steps: 1..99}\n", 3, "same pictures"),
         ("a.yaml", "prompt: x\ngrid: {cfg: 1..99, steps: 1..99, width: [64, 128]}\n", 0, "19602"),
         ("a.exe", "x", 0, "is no prompt file"),
+        ("a.json", '{"prompt": "a", "slots": {"": 1}}', 1, "a name is empty"),
+        ("a.json", '{"prompt": "a \\ud800"}', 0, "half a character"),
+        ("a.json", '{"prompt": "a", "slots": {"\\ud800": 1}}', 0, "half a character"),
+        ("a.json", '{"prompt": "${x}", "grid": {"var.x": ["\\udfff"]}}', 0, "half a character"),
+        ("a.yaml", 'prompt: "a \\ud800"', 0, "half a character"),
+        ("a.json", '{"prompt": "a", "seed": ' + "9" * 5000 + "}", 0, "can be used"),
+        ("a.toml", 'prompt = "a"\nseed = ' + "9" * 5000, 0, "can be used"),
+        ("a.yaml", "prompt: a\nseed: " + "9" * 5000, 0, "can be used"),
+        ("a.yaml", "prompt: a\nseed: 2026-13-45", 0, "can be used"),
+        ("a.yaml", "prompt: a\nseed: !!int ''", 0, "can be used"),
+        ("a.yaml", "prompt: a\nseed: !!timestamp x", 0, "can be used"),
+        ("a.yaml", "prompt: a\nseed: !!bool x", 0, "can be used"),
+        ("a.toml", "a = " + "[" * 50_000, 0, "nested"),
     ],
 )
 def test_errors_name_the_line_and_the_reason(name: str, text: str, line: int, says: str) -> None:
@@ -188,3 +201,7 @@ VALUES = st.recursive(
 def test_any_table_is_wishes_or_a_prompt_error(table: dict[str, object], prompt: str) -> None:
     with contextlib.suppress(PromptError):
         assert parse("a.json", json.dumps({"prompt": prompt, **table}))
+
+
+def test_a_whole_surrogate_pair_is_one_character() -> None:
+    assert parse("a.json", '{"prompt": "a \\ud83d\\ude00"}')[0].prompt == "a \U0001f600"

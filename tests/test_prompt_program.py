@@ -78,8 +78,14 @@ def test_wildcards_come_from_text_and_trees_and_may_hold_syntax(folder: Path) ->
         "oak elm",
         "oak oak",
     ]
+    assert combined("__deep/*__ or __deep/*__ */", folder)[0] == "elm or elm */"
     assert combined("${s={winter|summer}}__clothes/${s}__", folder) == ["coat", "hat", "shirt"]
     assert combined("{2$$ + $$__deep/trees__}", folder) == ["elm + oak", "oak + elm"]
+
+
+def test_half_a_character_in_a_wildcard_file_is_replaced(folder: Path) -> None:
+    (folder / "half.json").write_text('{"half": ["a \\ud800 b"]}')
+    assert drawn("__half__", folder=folder) == "a ? b"
 
 
 def test_the_same_seed_draws_the_same_for_ever() -> None:
