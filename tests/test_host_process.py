@@ -301,16 +301,14 @@ def test_signals_stop_it_at_once_and_cleanly(
 
 
 def test_answers_are_not_held_back_by_nagle_s_algorithm() -> None:
-    with listen(0) as listener, socket.create_connection(listener.getsockname()):
-        accepted, _ = listener.accept()
-        with accepted:
+    with listen(0) as listener:
+        listener.listen()
+        with socket.create_connection(listener.getsockname()), listener.accept()[0] as accepted:
             # What asyncio looks at before it sets TCP_NODELAY (44 ms an answer without).
             assert accepted.proto == socket.IPPROTO_TCP
 
 
 def test_a_taken_port_is_a_sentence(models_dir: Path, tmp_path: Path) -> None:
-    import socket
-
     port = free_port()
     with socket.create_server(("127.0.0.1", port)):
         done = subprocess.run(
