@@ -1,38 +1,14 @@
-import random
 from dataclasses import replace
-from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from bridge import workflow
 from bridge.errors import WorkflowError
-from bridge.graph import Place, Workflow
-from bridge.request import LoraChoice, Request
+from bridge.graph import Workflow
+from bridge.request import LoraChoice
 from bridge.workflow import Slot
-from configs.settings import WORKFLOWS
-from tests import sample_request
-from tests.graph_kit import advanced, base, ksampler, node, rewritten, unfolded, values
-
-REQUEST = replace(
-    sample_request.REQUEST,
-    prompt="a fox",
-    width=640,
-    height=384,
-    steps=8,
-    guidance=2.5,
-    cfg=3.0,
-    seed=77,
-    unet="u.gguf",
-    text_encoders=("c.safetensors", "t.gguf"),
-    batch=2,
-)
-
-
-def built(graph: Workflow, request: Request = REQUEST, image: str = "") -> Workflow:
-    return workflow.build(graph, request, "vulcan/id/img", image)
-
+from tests.graph_kit import advanced, base, ksampler, node, values
+from tests.slot_kit import REQUEST, built, custom, two_stages
 
 # --- samplers ---
 
@@ -51,28 +27,6 @@ def test_a_ksampler_advanced_is_seeded_by_noise_seed() -> None:
     sampler = values(built(base(sample=advanced())), "sample")
     assert (sampler["noise_seed"], sampler["steps"]) == (77, 8)
     assert (sampler["start_at_step"], sampler["end_at_step"]) == (0, 10000)
-
-
-def custom(**more: Any) -> Workflow:
-    graph = base(
-        sample=node(
-            "SamplerCustomAdvanced",
-            noise=("noise", 0),
-            guider=("guider", 0),
-            sampler=("select", 0),
-            sigmas=("schedule", 0),
-            latent_image=("latent", 0),
-        ),
-        noise=node("RandomNoise", noise_seed=5),
-        guider=node("BasicGuider", model=("shift", 0), conditioning=("guidance", 0)),
-        guidance=node("FluxGuidance", conditioning=("text", 0), guidance=3.5),
-        select=node("KSamplerSelect", sampler_name="euler"),
-        schedule=node(
-            "BasicScheduler", model=("shift", 0), scheduler="simple", steps=20, denoise=1.0
-        ),
-        shift=node("ModelSamplingFlux", model=("unet", 0), max_shift=1.15, width=512, height=512),
-    )
-    return Workflow({**graph, **more})
 
 
 def test_the_custom_samplers_parts_are_each_found_behind_their_link() -> None:
@@ -130,14 +84,6 @@ def test_flux_text_encoders_get_the_prompt_twice_and_the_guidance() -> None:
 
 
 # --- several stages ---
-
-
-def two_stages(**second: Any) -> Workflow:
-    return base(
-        first=ksampler(),
-        larger=node("LatentUpscale", samples=("first", 0), width=1024, height=1024),
-        sample=ksampler(**({"latent_image": ("larger", 0), "steps": 10, "denoise": 0.4} | second)),
-    )
 
 
 def test_the_seed_goes_to_every_stage_and_steps_to_the_first() -> None:
@@ -403,45 +349,3 @@ def test_a_checkpoint_keeps_everything_that_is_in_it() -> None:
     assert values(graph, "check") == {"ckpt_name": "own.safetensors"}
     assert values(graph, "vae")["vae_name"] == "v0"
     assert values(graph, "text")["text"] == "a fox"
-
-
-# --- the same graph, written differently ---
-
-TEMPLATES = {name: workflow.named(WORKFLOWS, name) for name in workflow.names(WORKFLOWS)} | {
-    "two stages": two_stages(),
-    "custom": custom(),
-}
-FULL = replace(
-    REQUEST,
-    negative="",
-    sampler="heun",
-    scheduler="beta",
-    denoise=0.6,
-    loras=(LoraChoice("a", 0.5), LoraChoice("b", -0.25)),
-)
-
-
-def saved(graph: Workflow) -> str:
-    (output,) = (one for one in graph if "filename_prefix" in graph[one]["inputs"])
-    return output
-
-
-@given(st.sampled_from(sorted(TEMPLATES)), st.randoms(use_true_random=False), st.text(max_size=20))
-def test_a_graph_renumbered_retitled_and_reordered_makes_the_same_picture(
-    name: str, chance: random.Random, prompt: str
-) -> None:
-    request = replace(FULL, prompt=prompt)
-    graph, other = (
-        built(TEMPLATES[name], request),
-        built(rewritten(TEMPLATES[name], chance), request),
-    )
-    assert unfolded(graph, saved(graph)) == unfolded(other, saved(other))
-
-
-def test_the_places_of_the_plain_template_are_these() -> None:
-    slots = workflow.find_slots(TEMPLATES["txt2img"])
-    assert slots[Slot.SEED] == (Place("8", "seed"),)
-    assert slots[Slot.PROMPT] == (Place("4", "text"),)
-    assert slots[Slot.LORA] == (Place("2", "lora_name"),)
-    assert Slot.NEGATIVE not in slots.places
-    assert Slot.IMAGE not in slots.places
