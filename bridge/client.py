@@ -27,7 +27,7 @@ Read = TypeVar("Read")
 
 READ_TIMEOUT = 30.0  # seconds without a byte of an answer; a host busy loading a model is slow
 # The same where asking again is cheap, so that a half-open connection is not waited out.
-LOOK_TIMEOUT, POST_TIMEOUT = 5.0, 8.0
+LOOK_TIMEOUT = 8.0
 
 
 class Place(StrEnum):
@@ -227,7 +227,7 @@ class HostClient:
 
     def _post(self, path: str, body: Mapping[str, Any]) -> Answer:
         try:
-            timeout = min(POST_TIMEOUT, READ_TIMEOUT)
+            timeout = min(LOOK_TIMEOUT, READ_TIMEOUT)
             return self._http.ask("POST", path, timeout, json.dumps(body).encode())
         except NotSent as error:
             raise HostUnreachable(self.url, _no_answer(error)) from error

@@ -14,6 +14,7 @@ import select
 import socket
 import ssl
 import threading
+from contextlib import suppress
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from bridge import exchange
@@ -98,28 +99,42 @@ class Connections:
         sent = exchange.request(
             method, self._path + path, self._headers_of(body, content_type), body
         )
-        line = self._connected()
+        # A host may hang up on an idle connection just as it is used again. What only asks is asked
+        # again then; what changes something has a new connection, so that there is no doubt.
+        try:
+            kept = self._kept() if method == "GET" else None
+            if kept is not None:
+                with suppress(ConnectionError, BadAnswer):
+                    return self._exchanged(kept, sent, timeout)
+            return self._exchanged(self._opened(), sent, timeout)
+        except (OSError, BadAnswer) as error:
+            raise NoAnswer(_told(error)) from error
+
+    def _exchanged(self, line: _Line, sent: bytes, timeout: float) -> Answer:
         try:
             line.socket.settimeout(timeout)
             line.socket.sendall(sent)
             answer = exchange.read(line.stream)
-        except (OSError, BadAnswer) as error:
+        except (OSError, BadAnswer):
             line.close()
-            raise NoAnswer(_told(error)) from error
+            raise
         self._give_back(line, answer.is_last)
         return answer
 
     def _headers_of(self, body: bytes | None, content_type: str) -> dict[str, str]:
         return self._headers if body is None else {**self._headers, "Content-Type": content_type}
 
-    def _connected(self) -> _Line:
-        """Return an idle connection that the host has not closed, or a new one."""
+    def _kept(self) -> _Line | None:
+        """Return an idle connection that the host has not closed, if there is one."""
         with self._lock:
             while self._idle:
                 line = self._idle.pop()
                 if not _has_ended(line.socket):
                     return line
                 line.close()
+        return None
+
+    def _opened(self) -> _Line:
         try:
             return _Line(self._connect())
         except OSError as error:

@@ -3,6 +3,7 @@
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import pytest
@@ -15,21 +16,24 @@ Script = Callable[[socket.socket], None]
 
 @contextmanager
 def scripted(*scripts: Script) -> Iterator[tuple[str, list[bytes]]]:
-    """Serve one connection after the other by these scripts; collect what is sent first."""
+    """Serve each connection by a script of its own; collect what is sent first on each."""
     heard: list[bytes] = []
-    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+    def play(script: Script, connection: socket.socket) -> None:
+        with connection:
+            heard.append(connection.recv(65536))
+            script(connection)
+
+    with socket.create_server(("127.0.0.1", 0)) as listening, ThreadPoolExecutor() as threads:
 
         def serve() -> None:
             for script in scripts:
-                connection, _ = listening.accept()
-                with connection:
-                    heard.append(connection.recv(65536))
-                    script(connection)
+                threads.submit(play, script, listening.accept()[0])
 
-        thread = threading.Thread(target=serve)
-        thread.start()
+        serving = threading.Thread(target=serve)
+        serving.start()
         yield f"http://127.0.0.1:{listening.getsockname()[1]}", heard
-        thread.join(10)
+        serving.join(10)
 
 
 def answer(connection: socket.socket) -> None:
@@ -64,6 +68,28 @@ def test_a_connection_that_the_host_closed_is_not_used_again(
         assert connections.ask("POST", "/2", 5, b"{}").status == 200
         connections.close()
     assert len(heard) == 2
+
+
+def test_what_only_asks_is_asked_again_when_the_host_hangs_up_on_a_kept_connection() -> None:
+    def hang_up_on_the_second(connection: socket.socket) -> None:
+        connection.sendall(OK)
+        connection.recv(65536)
+
+    with scripted(hang_up_on_the_second, answer) as (url, heard):
+        connections = Connections(url, 1)
+        connections.ask("GET", "/1", 5)
+        assert connections.ask("GET", "/2", 5).content == b"ok"
+        connections.close()
+    assert len(heard) == 2
+
+
+def test_what_changes_something_never_goes_over_a_kept_connection() -> None:
+    with scripted(answer, answer) as (url, heard):
+        connections = Connections(url, 1)
+        connections.ask("GET", "/1", 5)
+        connections.ask("POST", "/2", 5, b"{}")
+        connections.close()
+    assert [said.split()[0] for said in heard] == [b"GET", b"POST"]
 
 
 def test_what_never_left_is_told_from_what_may_have_arrived() -> None:
