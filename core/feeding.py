@@ -18,6 +18,7 @@ from bridge.workflow import Slots, Workflow
 from core.endings import Endings
 from core.filing import host_prefix
 from core.fitness import UnfitError
+from core.input_images import name_on_host
 from core.job import Job
 from core.suitability import Suitability
 from core.tools import Tools
@@ -138,10 +139,8 @@ class Feeder:
         return self._uploaded[sha256]
 
     def _give_picture(self, image: InputImage) -> str:
-        path = Path(image.path)
-        name = f"vulcan-{image.sha256[:16]}{path.suffix.lower()}"
         try:
-            return self._client.upload(name, path.read_bytes())
+            return self._client.upload(name_on_host(image), Path(image.path).read_bytes())
         except OSError as error:
             why = f"the picture it starts from, {image.name}, cannot be read: {error}"
             raise HostRefused(self._client.url, why) from error

@@ -196,6 +196,7 @@ class HostWorker:
             self._board.host(
                 self._name, running=Running(job.id, job.name, job.request.prompt, since=now)
             )
+            self._look_for_overtaken(tracked.prompt_id)
         if tracked.steps > 1:
             self._board.progress(self._name, tracked.prompt_id, tracked.step, tracked.steps, now)
 
@@ -203,6 +204,14 @@ class HostWorker:
         view = self._board.snapshot.hosts.get(self._name)
         if view and view.lacks != self._suitability.lacks():
             self._board.host(self._name, lacks=self._suitability.lacks())
+
+    def _look_for_overtaken(self, running: str) -> None:
+        """Look for jobs that were posted before this one and still wait: somebody removed them."""
+        for tracked in self._tracker:
+            if tracked.prompt_id == running:
+                return
+            if tracked.standing is Standing.WAITING:
+                self._look_for(tracked.prompt_id)
 
     # What is due without an event
 

@@ -24,6 +24,11 @@ class ImageError(ValueError):
     """A picture that no job can start from; the message says why."""
 
 
+def name_on_host(image: InputImage) -> str:
+    """Return the name a picture is given to hosts under: the same for the same content."""
+    return f"vulcan-{image.sha256[:16]}{Path(image.path or image.name).suffix.lower()}"
+
+
 class InputImages:
     """Keeps pictures in a folder.
 
@@ -34,8 +39,12 @@ class InputImages:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def keep(self, path: Path) -> InputImage:
+    def keep(self, path: Path, name: str = "") -> InputImage:
         """Copy a picture here, once per content.
+
+        Args:
+            path: where it lies now.
+            name: what its owner calls it, where that is not the path's own name.
 
         Raises:
             ImageError: no PNG, JPEG or WebP, empty, or too large.
@@ -43,16 +52,16 @@ class InputImages:
         """
         size = path.stat().st_size
         if size > MAX_BYTES:
-            raise ImageError(f"{path.name} has {size >> 20} MB; hosts take 100 MB at most")
+            raise ImageError(f"{name or path.name} has {size >> 20} MB; hosts take 100 MB at most")
         content = path.read_bytes()
         suffix = next((s for start, s in _SIGNATURES.items() if content.startswith(start)), "")
         if not suffix:
-            raise ImageError(f"{path.name} is no PNG, JPEG or WebP picture")
+            raise ImageError(f"{name or path.name} is no PNG, JPEG or WebP picture")
         sha256 = hashlib.sha256(content).hexdigest()
         kept = self._folder / f"{sha256}{suffix}"
         if not kept.is_file() or kept.stat().st_size != size:
             store.atomic_write(kept, content)
-        return InputImage(path.name, str(kept), sha256)
+        return InputImage(name or path.name, str(kept), sha256)
 
     def prune(self, needed: set[str]) -> int:
         """Delete the pictures that no job needs, by sha256; return how many."""

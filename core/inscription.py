@@ -15,6 +15,7 @@ from bridge.workflow import Slots, Workflow
 from core import a1111, media_kind, png_text, record, xmp
 from core.a1111 import Place
 from core.gallery import Picture
+from core.input_images import name_on_host
 from core.png_text import PngError
 from core.provenance import TOOL, Hashes, Provenance, host_of, software_of, workflow_sha256
 from core.resolve import FindLora
@@ -69,7 +70,8 @@ class Inscriber:
             PngError: an empty file, or no whole PNG where the host says it is one.
         """
         form = self._form(request.workflow)
-        graph = workflow.build(form.template, request, PREFIX, slots=form.slots)
+        image = name_on_host(request.image) if request.image else ""
+        graph = workflow.build(form.template, request, PREFIX, image, form.slots)
         made = Provenance(
             self._hashes(request),
             form.sha256,

@@ -114,7 +114,7 @@ class Intake:
                 self._find_lora,
                 draw_seed=lambda index: _seed(claim.name, index),
                 wildcards=self._wildcards,
-                image=self._images.keep(claim.image) if claim.image else None,
+                image=self._beside(claim),
                 find_image=lambda name: self._image(claim, name),
             )
             self._try(requests)
@@ -128,6 +128,12 @@ class Intake:
         for request in {needs(request): request for request in requests}.values():
             image = request.image.name if request.image else ""
             workflow.build(self._template(request.workflow), request, "", image)
+
+    def _beside(self, claim: Claim) -> InputImage | None:
+        """Keep the picture that came with a file, under the name it had beside it."""
+        if claim.image is None:
+            return None
+        return self._images.keep(claim.image, Path(claim.file).stem + claim.image.suffix)
 
     def _image(self, claim: Claim, name: str) -> InputImage:
         """Keep the picture that a wish names."""

@@ -4,6 +4,7 @@ It goes the way of every job, so it survives whatever a job survives. Where a di
 one makes it; where none does, one is started that works off the inbox and ends.
 """
 
+import re
 import sqlite3
 import time
 from collections.abc import Callable, Sequence
@@ -217,7 +218,8 @@ def _input_picture(image: InputImage, picture: Path, state: Path) -> Path:
 
 def _stem(path: Path) -> str:
     """Return a stem that a drop folder takes: not hidden, and with room for what is added."""
-    stem = path.stem.lstrip(".").encode()[:LONGEST_STEM].decode(errors="ignore")
+    undated = re.sub(r"^\d{4}-\d\d-\d\d_", "", path.stem)  # the new picture gets its own day
+    stem = undated.lstrip(".").encode()[:LONGEST_STEM].decode(errors="ignore")
     return stem or "picture"
 
 

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from core.input_images import ImageError, InputImages
+from core.input_images import ImageError, InputImages, name_on_host
 from tests.fake_host import png
 
 
@@ -48,3 +48,16 @@ def test_pruning_deletes_what_is_not_needed_and_nothing_of_others(tmp_path: Path
     assert Path(needed.path).exists()
     assert not Path(other.path).exists()
     assert (tmp_path / "kept" / "mine.png").exists()
+
+
+def test_hosts_are_given_the_same_picture_under_the_same_name(tmp_path: Path) -> None:
+    images = InputImages(tmp_path / "kept")
+    for name in ("0179-000001-pose.png", "0180-000002-pose.png"):
+        (tmp_path / name).write_bytes(png(1))
+    first, second = (
+        images.keep(tmp_path / name, "pose.png")
+        for name in ("0179-000001-pose.png", "0180-000002-pose.png")
+    )
+    assert first == second
+    assert first.name == "pose.png"
+    assert name_on_host(first) == f"vulcan-{first.sha256[:16]}.png"

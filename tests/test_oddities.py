@@ -396,3 +396,20 @@ def test_a_picture_that_came_cut_short_is_fetched_again(
     bench.start()
     eventually(bench.all_ended, 20)
     bench.check_all_made_once(1)
+
+
+# Somebody else works with the same ComfyUI
+
+
+def test_a_job_that_somebody_cleared_from_the_queue_is_missed_as_soon_as_it_is_overtaken(
+    bench: Bench, host: FakeHost, eventually: Eventually
+) -> None:
+    host.step_time = 0.1
+    bench.add(12)
+    bench.start()
+    eventually(lambda: host.running and host.pending)
+    cleared = host.pending[0]
+    host.queue.clear()
+    eventually(bench.all_ended, 30)
+    bench.check_all_made_once(12)
+    assert host.rendered.index(cleared) < 11, "it came last: nobody had looked for it before"
