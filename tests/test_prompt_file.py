@@ -188,3 +188,10 @@ VALUES = st.recursive(
 def test_any_table_is_wishes_or_a_prompt_error(table: dict[str, object], prompt: str) -> None:
     with contextlib.suppress(PromptError):
         assert parse("a.json", json.dumps({"prompt": prompt, **table}))
+
+
+def test_half_a_surrogate_pair_is_refused_for_no_journal_can_hold_it() -> None:
+    for text in (r'{"prompt": "a \ud800"}', r'{"prompt": "a", "negative": "\udfff"}'):
+        with pytest.raises(PromptError, match="surrogate"):
+            parse("a.json", text)
+    assert parse("a.json", r'{"prompt": "\ud83e\udd8a"}')[0].prompt == "\U0001f98a"
