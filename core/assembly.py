@@ -98,7 +98,8 @@ class Parts:
                 stall_least=host.stall_least,
                 load=host.load,
             ),
-            clock=time.time,
+            clock=time.monotonic,
+            wall=time.time,
             on_ended=on_ended,
             on_moved=fleet.wake,
         )

@@ -68,6 +68,8 @@ class Endings:
         self._tools, self._journal, self._board = tools, tools.journal, tools.board
         self._client, self._facts = client, facts
         self._filers, self._inbox, self._aborted = filers, inbox, aborted
+        self._lock = threading.Lock()
+        self._in_hand: set[str] = set()  # being filed, or in line for it
 
     def conclude(self, job: Job, outcome: Outcome, hung: float = 0.0) -> None:
         """Act on what became of a job on its host.
@@ -112,7 +114,7 @@ class Endings:
         except (HostError, JournalError) as error:
             logger.warning("job %s: %s; looking for it again", job.id, error)
             self._inbox.put(Unread(job.id))
-        if ready:
+        if ready and self._take_in_hand(ready):
             self._file(ready)
 
     def give_up(self, job: Job, why: str) -> None:
@@ -155,7 +157,17 @@ class Endings:
 
     def file(self, job: Job) -> None:
         """File a rendered job's pictures, in another thread."""
-        self._filers.submit(self._file, job)
+        if self._take_in_hand(job):
+            self._filers.submit(self._file, job)
+
+    def _take_in_hand(self, job: Job) -> bool:
+        """Tell whether nobody files it yet: two at once could choose two names for one picture."""
+        with self._lock:
+            if job.id not in self._in_hand:
+                self._in_hand.add(job.id)
+                return True
+        self._inbox.put(Unfiled(job.id))
+        return False
 
     @contextmanager
     def boundary(self, job: Job) -> Iterator[None]:
@@ -178,6 +190,9 @@ class Endings:
                 self._file_now(job)
         except (HostError, JournalError) as error:
             self._later(job, error)
+        finally:
+            with self._lock:
+                self._in_hand.discard(job.id)
 
     def _file_now(self, job: Job) -> None:
         try:

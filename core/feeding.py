@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bridge import workflow
+from bridge.answers import Outcome, Verdict
 from bridge.client import HostClient, Place
 from bridge.errors import HostDoubt, HostError, HostRefused, HostUnreachable
 from bridge.request import InputImage, Request
@@ -55,6 +56,7 @@ class Feeder:
         self._key, self._endings, self._tracker = key, endings, tracker
         self._suitability = suitability
         self.doubts: dict[str, str] = {}  # by job, a POST's answer that was neither yes nor no
+        self._unsure: list[str] = []  # they may have ended, or never arrived: no event will tell
         self._ended_at: float | None = None
         self._mean = math.inf  # seconds a job takes, inf while unknown
         self._slots: dict[str, Slots] = {}  # by workflow
@@ -73,6 +75,11 @@ class Feeder:
         if posted:
             self._tools.board.update(counts=self._journal.counts())
         return posted
+
+    def take_unsure(self) -> list[str]:
+        """Return the jobs that the host must be asked about, once."""
+        unsure, self._unsure = self._unsure, []
+        return unsure
 
     def note_end(self, now: float) -> None:
         """Learn from a job that ended how long one takes."""
@@ -161,9 +168,10 @@ class Feeder:
         finding = self._client.locate(job.id)
         if finding.place is Place.NOWHERE:
             return False
-        if finding.place is Place.ENDED and not (finding.outcome and finding.outcome.images):
+        if finding.outcome and not _has_pictures(finding.outcome):
             self._client.forget(job.id)
             return False
+        self._unsure.append(job.id)
         logger.info("job %s: the host has it already (%s)", job.id, finding.place)
         return True
 
@@ -172,6 +180,7 @@ class Feeder:
             self._client.submit(graph, job.id, {"job": job.id, "file": job.file})
         except HostDoubt as doubt:
             logger.warning("job %s: %s; looking for it", job.id, doubt)
+            self._unsure.append(job.id)
             if doubt.status:
                 self.doubts[job.id] = doubt.why
         except HostError as error:
@@ -179,3 +188,8 @@ class Feeder:
             if isinstance(error, HostUnreachable):
                 self._journal.requeue(job.id)
             raise
+
+
+def _has_pictures(outcome: Outcome) -> bool:
+    """Tell whether an earlier attempt was a success; one that was cut off may have some, too."""
+    return outcome.verdict is Verdict.SUCCESS and bool(outcome.images)

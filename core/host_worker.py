@@ -24,7 +24,7 @@ from bridge.listener import Listener, Reconnected
 from bridge.tracker import JobTracker, Standing, Tracked
 from core.endings import Endings, Unfiled, Unread
 from core.feeding import Feeder
-from core.job import State
+from core.job import Job, State
 from core.stall import Advice, Stall, StallLimits
 from core.status import Running
 from core.suitability import Suitability
@@ -34,7 +34,8 @@ from core.whereabouts import Whereabouts
 logger = logging.getLogger(__name__)
 
 IDLE = 60.0  # seconds between looks at nothing; new work rings
-REFILE_AFTER = 5.0  # seconds before pictures that could not be filed are tried again
+# Seconds before pictures that could not be filed are tried again; twice as long each time.
+REFILE_AFTER, LONGEST_REFILE = 5.0, 60.0
 INTERRUPT_HEEDED = 60.0  # seconds an interrupt may take: it is seen at the next step
 
 
@@ -90,8 +91,8 @@ class HostWorker:
         patience = tools.patience
         self._stall = Stall(StallLimits(patience.stall_factor, patience.stall_least, patience.load))
         self._interrupted: dict[str, tuple[float, float]] = {}  # job: when, after how long still
-        self._unfiled: dict[str, float] = {}  # not filed, when to try again
-        self._heard = tools.clock()  # last word about one of our jobs
+        self._unfiled: dict[str, tuple[float, float]] = {}  # when to try again, pause before it
+        self._heard = self._looked = tools.clock()  # last word about our jobs; last look at all
         self._free_wanted = False
         self._socket_speaks = False
 
@@ -108,6 +109,8 @@ class HostWorker:
                 self._feeder.take_back_waiting()
             elif self._feeder.fill():
                 self._heard = self._tools.clock()
+            for job in self._feeder.take_unsure():
+                self._look_for(job)
             self._show_lack()
             self._free_if_wanted()
             self._take_in()
@@ -131,7 +134,8 @@ class HostWorker:
         """Take jobs off this host that went to another while it was away."""
         there = self._client.queue()
         for job in there.running | there.pending:
-            ours = job not in self._tracker and self._journal.ids(job)
+            # A stranger's id may be any text, also the beginning of one of ours.
+            ours = job not in self._tracker and job in self._journal.ids(job)
             # One that waits for its turn may stay: whoever takes it here finds it under way.
             if ours and self._journal.job(job).state is not State.QUEUED:
                 logger.info("job %s: is made elsewhere, taken off %s", job, self._key)
@@ -162,7 +166,8 @@ class HostWorker:
             case Unread(job=job):
                 self._look_again(job)
             case Unfiled(job=job):
-                self._unfiled[job] = self._tools.clock() + REFILE_AFTER
+                now = self._tools.clock()
+                self._unfiled.setdefault(job, (now + REFILE_AFTER, REFILE_AFTER))
             case _:
                 self._socket_speaks = True
                 if str(getattr(event, "prompt_id", "")) in self._tracker:
@@ -171,9 +176,17 @@ class HostWorker:
                     self._follow(changed)
 
     def _look_again(self, job: str) -> None:
-        if self._journal.job(job).state in (State.SENT, State.RUNNING):
+        here = self._here(job)
+        if here and here.state is State.RENDERED:
+            self._endings.file(here)
+        elif here:
             self._tracker.add(job)
             self._look_for(job)
+
+    def _here(self, job: str) -> Job | None:
+        """Return a job if the journal has it on this host: while we were away it may have moved."""
+        there = (each for each in self._journal.on_host() if each.host == self._key)
+        return next((each for each in there if each.id == job), None)
 
     def _follow(self, tracked: Tracked) -> None:
         match tracked.standing:
@@ -193,12 +206,12 @@ class HostWorker:
         if shown is None or shown.job != tracked.prompt_id:
             self._journal.started(tracked.prompt_id)
             job = self._journal.job(tracked.prompt_id)
-            self._board.host(
-                self._name, running=Running(job.id, job.name, job.request.prompt, since=now)
-            )
+            running = Running(job.id, job.name, job.request.prompt, since=self._tools.wall())
+            self._board.host(self._name, running=running)
             self._look_for_overtaken(tracked.prompt_id)
         if tracked.steps > 1:
-            self._board.progress(self._name, tracked.prompt_id, tracked.step, tracked.steps, now)
+            at = self._tools.wall()
+            self._board.progress(self._name, tracked.prompt_id, tracked.step, tracked.steps, at)
 
     def _show_lack(self) -> None:
         view = self._board.snapshot.hosts.get(self._name)
@@ -218,9 +231,10 @@ class HostWorker:
     def _patience_left(self) -> float:
         """Return seconds until something is due without an event."""
         now = self._tools.clock()
-        due = [now + IDLE, *self._unfiled.values(), *self._whereabouts.due()]
+        refile = [at for at, _ in self._unfiled.values()]
+        due = [now + IDLE, *refile, *self._whereabouts.due()]
         if len(self._tracker):
-            due.append(self._heard + self._tools.patience.silence)
+            due += [self._heard + self._tools.patience.silence, self._looked + IDLE]
         if running := self._tracker.running():
             due.append(self._verdict_due(running.prompt_id, now))
         if (ask := self._suitability.due()) is not None:
@@ -230,27 +244,38 @@ class HostWorker:
     def _verdict_due(self, job: str, now: float) -> float:
         if job in self._interrupted:
             return self._interrupted[job][0] + INTERRUPT_HEEDED
-        return self._stall.due(job) or now + IDLE
+        due = self._stall.due(job) if self._socket_speaks else None
+        return due or now + IDLE
 
     def _look_around(self) -> None:
         """Do what is due: ask after silence, look again for the missing, file again."""
         now = self._tools.clock()
-        if len(self._tracker) and now - self._heard >= self._tools.patience.silence:
+        silent = now - self._heard >= self._tools.patience.silence
+        # Also when one job is loud: it would drown that another's end went unheard.
+        if len(self._tracker) and (silent or now - self._looked >= IDLE):
             self._look_for_all()
         self._whereabouts.look_for_missing(now)
         if running := self._tracker.running():
             self._judge(running, now)
         if (ask := self._suitability.due()) is not None and now >= ask:
             self._suitability.ask_again()
-        for job in [job for job, at in self._unfiled.items() if at <= now]:
+        for job in [job for job, (at, _) in self._unfiled.items() if at <= now]:
+            self._file_again(job, now)
+
+    def _file_again(self, job: str, now: float) -> None:
+        """File what could not be filed; less and less often, as a disk may be full all night."""
+        here = self._here(job)
+        if here is None or here.state is not State.RENDERED:
             del self._unfiled[job]
-            if self._journal.job(job).state is State.RENDERED:
-                self._endings.file(self._journal.job(job))
+            return
+        pause = min(2 * self._unfiled[job][1], LONGEST_REFILE)
+        self._unfiled[job] = (now + pause, pause)
+        self._endings.file(here)
 
     def _look_for_all(self) -> None:
         for tracked in self._tracker:
             self._look_for(tracked.prompt_id)
-        self._heard = self._tools.clock()
+        self._heard = self._looked = self._tools.clock()
 
     def _look_for(self, job: str) -> None:
         if running := self._whereabouts.look_for(job):
@@ -290,6 +315,8 @@ class HostWorker:
 
     def _withdraw(self, job: str) -> None:
         """Take a job that its owner cancelled off the host: this one, never a neighbour."""
+        if self._here(job):
+            return  # `retry` came after `cancel`, and we have taken it again since
         self._remove(job)
         self._forget(job)
         self._endings.withdrawn(job)

@@ -81,11 +81,12 @@ class Journal(Records):
 
     def add(self, *entries: Entry) -> None:
         """Enter claims and their jobs in one transaction; a known claim is left as it is."""
-        with self._changing():
-            new = [entry for entry in entries if self._enter_claim(entry)]
-            for entry in new:
-                self._enter_jobs(entry)
-        self._count({State.QUEUED: sum(len(entry.requests) for entry in new)})
+        with self._lock:
+            with self._changing():
+                new = [entry for entry in entries if self._enter_claim(entry)]
+                for entry in new:
+                    self._enter_jobs(entry)
+            self._count({State.QUEUED: sum(len(entry.requests) for entry in new)})
 
     def _enter_claim(self, entry: Entry) -> bool:
         stem = Path(entry.file).stem
@@ -118,9 +119,10 @@ class Journal(Records):
     def take(self, jobs: Sequence[str], host: str) -> list[str]:
         """Give queued jobs to a host, before they are posted: those that no other was given."""
         now = self._clock()
-        with self._changing():
-            taken = [job for job in jobs if self._take_one(job, host, now)]
-        self._count({State.QUEUED: -len(taken), State.SENT: len(taken)})
+        with self._lock:
+            with self._changing():
+                taken = [job for job in jobs if self._take_one(job, host, now)]
+            self._count({State.QUEUED: -len(taken), State.SENT: len(taken)})
         return taken
 
     def _take_one(self, job: str, host: str, now: float) -> bool:
@@ -208,13 +210,14 @@ class Journal(Records):
             " WHERE claim = name AND (finished IS NULL OR finished >= ? OR state NOT IN"
             " ('done', 'failed', 'cancelled')))"
         )
-        with self._changing():
-            gone = self._db.execute(f"DELETE FROM jobs WHERE claim IN ({old})", (before,))  # noqa: S608 - our own words
-            self._db.execute(
-                "DELETE FROM claims WHERE settled = 1"
-                " AND NOT EXISTS (SELECT 1 FROM jobs WHERE claim = name)"
-            )
-        self._tally = Records.counts(self)
+        with self._lock:  # to the end, or a move in between is missing in the tally for ever
+            with self._changing():
+                gone = self._db.execute(f"DELETE FROM jobs WHERE claim IN ({old})", (before,))  # noqa: S608 - our own words
+                self._db.execute(
+                    "DELETE FROM claims WHERE settled = 1"
+                    " AND NOT EXISTS (SELECT 1 FROM jobs WHERE claim = name)"
+                )
+            self._tally = Records.counts(self)
         return gone.rowcount
 
     def settle(self, claim: str, place: str = "") -> None:
@@ -274,5 +277,5 @@ class Journal(Records):
                 self._db.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
                 with self._db:
                     yield
-        except sqlite3.OperationalError as error:
+        except sqlite3.Error as error:
             raise unwritable(self._path, error) from error

@@ -55,7 +55,7 @@ CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
 # No partial index on jobs: SQLite does not use one for `state = ?` (17 times slower at 10,000).
 _INDEXES = """
 CREATE INDEX jobs_by_turn ON jobs (state, prio DESC, seq);
-CREATE INDEX jobs_by_claim ON jobs (claim);
+CREATE INDEX jobs_by_claim ON jobs (claim, state);
 CREATE INDEX claims_by_name ON claims (day, stem, batch);
 CREATE INDEX claims_waiting ON claims (settled) WHERE settled = 0;
 """
@@ -132,7 +132,7 @@ def _bring_up_to_date(db: sqlite3.Connection, path: Path) -> None:
     db.commit()
 
 
-def unwritable(path: Path, error: sqlite3.OperationalError) -> JournalError:
+def unwritable(path: Path, error: sqlite3.Error) -> JournalError:
     """Return the error for a journal that cannot be written."""
     return JournalError(
         f"{path} cannot be written ({error}); make room or mend its folder: nothing is lost"

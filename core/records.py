@@ -14,7 +14,7 @@ from typing import Any
 from bridge.answers import ImageRef
 from bridge.request import Request
 from core.job import Job, State
-from core.journal_file import connect_to_read
+from core.journal_file import JournalError, connect_to_read
 
 _SELECT = (
     "SELECT jobs.*, claims.file, stem, batch, day, serial FROM jobs JOIN claims ON name = claim "
@@ -188,8 +188,13 @@ class Records:
         return bool(self._read("SELECT 1 FROM meta WHERE key = ?", PAUSED))
 
     def _read(self, query: str, *values: Any) -> list[sqlite3.Row]:
-        with self._lock:
-            return self._db.execute(query, values).fetchall()
+        try:
+            with self._lock:
+                return self._db.execute(query, values).fetchall()
+        except sqlite3.Error as error:
+            raise JournalError(
+                f"The journal cannot be read ({error}); is its disk well?"
+            ) from error
 
 
 def _stem(row: sqlite3.Row) -> str:

@@ -29,7 +29,7 @@ class Suitability:
         name: the host's, in the run.
         client: asked for what it offers.
         fitness: told what it lacks.
-        clock: seconds.
+        clock: seconds, monotonic.
     """
 
     def __init__(

@@ -36,7 +36,8 @@ class Tools:
         board: shown to the user.
         fitness: which host can run what.
         patience: waiting times.
-        clock: seconds since the epoch, the journal's.
+        clock: seconds, monotonic: what is waited for must not hang on a clock that can be set.
+        wall: seconds since the epoch, for what is shown.
         on_ended: called after each job that is done or failed, from any thread.
         on_moved: called when jobs of a host that is away may be taken by others.
     """
@@ -48,6 +49,7 @@ class Tools:
     fitness: Fitness
     patience: Patience
     clock: Callable[[], float]
+    wall: Callable[[], float]
     on_ended: Callable[[Job], None]
     on_moved: Callable[[], None]
 

@@ -4,6 +4,7 @@ import json
 import queue
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -51,11 +52,19 @@ class Bench:
         folder: for journal and outbox.
         hosts: served once :meth:`start` is called.
         patience: waiting times.
+        wall: seconds since the epoch.
     """
 
-    def __init__(self, folder: Path, *hosts: FakeHost, patience: Patience = QUICK) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *hosts: FakeHost,
+        patience: Patience = QUICK,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        self._wall = wall
         self.outbox = folder / "outbox"
-        self.journal = Journal(folder / "state", time.time)
+        self.journal = Journal(folder / "state", wall)
         self.board = Board()
         self.ended: queue.Queue[Job] = queue.Queue()
         self.fleet = Fleet()
@@ -64,7 +73,7 @@ class Bench:
             *(self.journal, time.time, self.ended.put),
             *(lambda claim, place: None, lambda: None, self.fleet),
         )
-        tools = self._tools([host.url for host in hosts], patience)
+        self.tools = tools = self._tools([host.url for host in hosts], patience)
         process = HostProcess(folder, folder)
         for host in hosts:
             source = HostSource(host.url, (), process, 1.0, 0.0, time.monotonic)
@@ -85,7 +94,8 @@ class Bench:
             board=self.board,
             fitness=Fitness(hosts),
             patience=patience,
-            clock=time.time,
+            clock=time.monotonic,
+            wall=self._wall,
             on_ended=self.ended.put,
             on_moved=self.fleet.wake,
         )
