@@ -22,7 +22,6 @@ from typing import Any
 
 import yaml
 from pydantic import ValidationError
-from pydantic_core import PydanticSerializationError
 
 from core import axes, prompt_syntax
 from core.axes import AxisError
@@ -179,10 +178,6 @@ def _wish(file: str, text: str, table: _Table) -> Wish:
         axes.check(wish)
         if wish.expand is not Expand.OFF:
             prompt_syntax.marked(wish.prompt)
-        wish.model_dump_json()  # an escape can say half a surrogate pair; nothing can hold it
-    except PydanticSerializationError as error:
-        why = f"holds text that is no Unicode, such as half of a surrogate pair ({error})"
-        raise PromptError(file, table.line, why) from error
     except ValidationError as error:
         problem = error.errors()[0]
         key = str(problem["loc"][0]) if problem["loc"] else ""
