@@ -15,6 +15,7 @@ from typing import Any
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
+from rich.text import Text
 
 from core import control, reopening
 from core.actions import Actions, Told
@@ -154,7 +155,9 @@ def _job_table(listed: list[Job]) -> Table:
         name = f"{job.batch}/{job.name}" if job.batch else job.name
         took = duration(job.seconds) if job.seconds else ""
         told = job.error or job.request.prompt
-        table.add_row(job.id[:8], job.state, name, told, str(job.request.seed), took)
+        # As plain text: rich would take brackets in a prompt for markup, and fail on some.
+        words = (Text(name), Text(told))
+        table.add_row(job.id[:8], job.state, *words, str(job.request.seed), took)
     return table
 
 

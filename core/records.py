@@ -156,6 +156,10 @@ class Records:
         """Tell whether a claim was entered."""
         return bool(self._read("SELECT 1 FROM claims WHERE name = ?", claim))
 
+    def waits_for_its_file(self, claim: str) -> bool:
+        """Tell whether a claim is there whose file was not yet put where it stays."""
+        return bool(self._read("SELECT 1 FROM claims WHERE name = ? AND place = ''", claim))
+
     def finished_claims(self) -> list[str]:
         """Return the claims whose jobs have all ended but whose file still waits."""
         rows = self._read(
