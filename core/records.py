@@ -95,11 +95,6 @@ class Records:
         )
         return [_job(row) for row in rows]
 
-    def waiting_needs(self) -> list[str]:
-        """Return the distinct needs of the jobs that wait."""
-        rows = self._read("SELECT DISTINCT needs FROM jobs WHERE state = 'queued'")
-        return [row["needs"] for row in rows]
-
     def queued_with(self, needs: str) -> list[str]:
         """Return the ids of the jobs that wait and have these needs."""
         rows = self._read("SELECT id FROM jobs WHERE state = 'queued' AND needs = ?", needs)
