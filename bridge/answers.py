@@ -110,7 +110,7 @@ _Files = Annotated[list[_Image], BeforeValidator(_only_files)]
 class _NodeOutput(BaseModel):
     """What a node shows; animations, videos and sounds come under keys of their own."""
 
-    images: list[_Image] = Field(default_factory=list)
+    images: _Files = Field(default_factory=list)
     gifs: _Files = Field(default_factory=list)
     video: _Files = Field(default_factory=list)
     audio: _Files = Field(default_factory=list)

@@ -16,7 +16,7 @@ from urllib.parse import quote, urlencode
 from pydantic import ValidationError
 
 from bridge import answers
-from bridge.answers import HostFacts, HostQueue, ImageRef, Outcome
+from bridge.answers import HostFacts, HostQueue, ImageRef, Outcome, Verdict
 from bridge.catalogue import Catalogue
 from bridge.connections import Connections, NoAnswer, NotSent
 from bridge.errors import HostDoubt, HostError, HostRefused, HostUnreachable
@@ -27,7 +27,9 @@ Read = TypeVar("Read")
 
 READ_TIMEOUT = 30.0  # seconds without a byte of an answer; a host busy loading a model is slow
 # The same where asking again is cheap, so that a half-open connection is not waited out.
-LOOK_TIMEOUT = 8.0
+LOOK_TIMEOUT = 6.0
+NOBODY = "-"  # no job is called so
+_GARBAGE = (ValidationError, ValueError, AttributeError, LookupError, TypeError, RecursionError)
 
 
 class Place(StrEnum):
@@ -123,11 +125,17 @@ class HostClient:
         return self._read("/queue", answers.queue, LOOK_TIMEOUT)
 
     def outcome(self, prompt_id: str) -> Outcome | None:
-        """Return what became of a job; ``None`` while it has no history entry."""
-        return self._read(
-            f"/history/{quote(prompt_id, safe='')}",
-            lambda body: answers.outcome(body[prompt_id]) if prompt_id in body else None,
-            LOOK_TIMEOUT,
+        """Return what became of a job; ``None`` while it has no history entry.
+
+        An entry that cannot be read, or that the host itself cannot write (some node left there
+        what is no JSON), is the job's trouble: asking again would give the same for ever.
+        """
+        path = f"/history/{quote(prompt_id, safe='')}"
+        answer = self._get(path, LOOK_TIMEOUT)
+        if answer.status == 500 and self._get(f"/history/{NOBODY}", LOOK_TIMEOUT).is_success:
+            return Outcome(Verdict.ERROR, (), "the host answers 500 when asked about it")
+        return self._understood(
+            answer, path, lambda body: _outcome(body[prompt_id]) if prompt_id in body else None
         )
 
     def fetch(self, image: ImageRef) -> bytes | None:
@@ -214,7 +222,9 @@ class HostClient:
         return f"{subfolder}/{name}" if subfolder else name
 
     def _accept(self, body: Mapping[str, Any], prompt_id: str) -> None:
-        if body.get("prompt_id") != prompt_id:
+        if "prompt_id" not in body:
+            raise HostDoubt(self.url, "answered a job with what is no ComfyUI's answer")
+        if body["prompt_id"] != prompt_id:
             raise HostRefused(
                 self.url,
                 "gave the job an id of its own: it is too old; update it to ComfyUI 0.3.45",
@@ -243,10 +253,12 @@ class HostClient:
     def _read(
         self, path: str, reader: Callable[[Any], Read], timeout: float = READ_TIMEOUT
     ) -> Read:
-        answer = self._checked(self._get(path, timeout), path)
+        return self._understood(self._get(path, timeout), path, reader)
+
+    def _understood(self, answer: Answer, path: str, reader: Callable[[Any], Read]) -> Read:
         try:
-            return reader(answer.json())
-        except (ValidationError, ValueError, AttributeError, LookupError, TypeError) as error:
+            return reader(self._checked(answer, path).json())
+        except _GARBAGE as error:
             raise HostError(self.url, f"GET {path} is not ComfyUI's answer: {error}") from error
 
     def _checked(self, answer: Answer, path: str) -> Answer:
@@ -275,10 +287,20 @@ def _multipart(fields: Mapping[str, str], name: str, content: bytes) -> tuple[by
     return body, f"multipart/form-data; boundary={boundary}"
 
 
+def _outcome(entry: Any) -> Outcome:
+    try:
+        return answers.outcome(entry)
+    except ValidationError as error:
+        (first, *_) = error.errors()
+        where = ".".join(map(str, first["loc"]))
+        why = f"the host's history of it cannot be read: {where}: {first['msg']}"
+        return Outcome(Verdict.ERROR, (), why)
+
+
 def _json_object(answer: Answer) -> Mapping[str, Any]:
     try:
         body = answer.json()
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return body if isinstance(body, dict) else {}
 

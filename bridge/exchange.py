@@ -20,6 +20,8 @@ from typing import Any, BinaryIO
 
 LONGEST_LINE = 1 << 16  # bytes of a status line, a header or a chunk's size
 MOST_HEADERS = 200
+LONGEST_BODY = 1 << 30  # bytes: a long video, but no endless stream
+PIECE = 1 << 20  # bytes read at once where no length is told
 
 
 class BadAnswer(ValueError):  # noqa: N818 - names what came
@@ -91,7 +93,7 @@ def read(stream: BinaryIO) -> Answer:
     if "chunked" in headers.get("transfer-encoding", "").lower():
         return Answer(status, _chunks(stream), headers, is_last)
     if "content-length" not in headers:
-        return Answer(status, stream.read(), headers, is_last=True)
+        return Answer(status, _to_the_end(stream), headers, is_last=True)
     return Answer(status, _exactly(stream, headers["content-length"], 10), headers, is_last)
 
 
@@ -119,9 +121,11 @@ def _headers(stream: BinaryIO) -> dict[str, str]:
 
 def _chunks(stream: BinaryIO) -> bytes:
     parts: list[bytes] = []
+    left = LONGEST_BODY
     while True:
         size = _line(stream).partition(b";")[0].strip().decode("latin-1")
-        part = _exactly(stream, size, 16)
+        part = _exactly(stream, size, 16, left)
+        left -= len(part)
         if not part:
             _headers(stream)  # trailers
             return b"".join(parts)
@@ -130,13 +134,26 @@ def _chunks(stream: BinaryIO) -> bytes:
             raise BadAnswer("its chunk is longer than it says")
 
 
-def _exactly(stream: BinaryIO, told: str, base: int) -> bytes:
+def _to_the_end(stream: BinaryIO) -> bytes:
+    parts: list[bytes] = []
+    left = LONGEST_BODY
+    while piece := stream.read(min(PIECE, left + 1)):
+        parts.append(piece)
+        left -= len(piece)
+        if left < 0:
+            raise BadAnswer("it has no end")
+    return b"".join(parts)
+
+
+def _exactly(stream: BinaryIO, told: str, base: int, most: int | None = None) -> bytes:
     try:
         length = int(told, base)
     except ValueError as error:
         raise BadAnswer(f"its length is {told[:40]!r}") from error
     if length < 0 or not told.isalnum():
         raise BadAnswer(f"its length is {told[:40]!r}")
+    if length > (LONGEST_BODY if most is None else most):
+        raise BadAnswer(f"its length is {told[:40]}")
     content = stream.read(length)
     if len(content) != length:
         raise BadAnswer(f"it breaks off after {len(content)} of {length} bytes")

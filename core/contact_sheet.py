@@ -143,8 +143,11 @@ def _fill(drawn: Image.Image, box: Box, place: tuple[int, int, int, int]) -> Non
 
 def _paste(sheet: Image.Image, path: Path, place: tuple[int, int, int, int]) -> None:
     left, top, wide, high = place
-    with Image.open(path) as opened:
-        picture = opened.convert("RGB")
+    try:
+        with Image.open(path) as opened:
+            picture = opened.convert("RGB")
+    except (ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise OSError(f"{path} cannot be shown: {error}") from error
     scale = min(wide / picture.width, high / picture.height)
     size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
     picture = picture.resize(size, Image.Resampling.BICUBIC)

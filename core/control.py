@@ -24,6 +24,7 @@ logger = logging.getLogger(__name__)
 
 SOCKET = "control.sock"
 TIMEOUT = 30.0  # seconds for one exchange
+DEAF_PAUSE = 1.0  # seconds before the next request is waited for after a trouble
 LONGEST = 1 << 20  # bytes of a request
 
 Answer = Mapping[str, Any]
@@ -44,6 +45,7 @@ class ControlServer:
 
     def __init__(self, folder: Path, handle: Handler) -> None:
         self._path, self._handle = folder / SOCKET, handle
+        self._closed = threading.Event()
         self._path.unlink(missing_ok=True)  # a killed director's
         self._socket = socket.socket(socket.AF_UNIX)
         with _address(folder) as address:
@@ -54,6 +56,7 @@ class ControlServer:
 
     def close(self) -> None:
         """Stop answering."""
+        self._closed.set()
         self._path.unlink(missing_ok=True)
         with suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)  # wakes the thread that accepts
@@ -63,8 +66,12 @@ class ControlServer:
         while True:
             try:
                 connection, _ = self._socket.accept()
-            except OSError:
-                return  # closed
+            except OSError as error:
+                if self._closed.is_set():
+                    return
+                logger.warning("requests are not heard: %s", error)  # too many open files
+                self._closed.wait(DEAF_PAUSE)
+                continue
             threading.Thread(target=self._exchange, args=(connection,), daemon=True).start()
 
     def _exchange(self, connection: socket.socket) -> None:

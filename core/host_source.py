@@ -109,6 +109,7 @@ class HostSource:
             self._worked_with_comfyui = True
             self._process.stop()  # it may have stood in
         elif not self._worked_with_comfyui or self._away_for() >= self._comeback:
+            self._worked_with_comfyui = False  # it had its time; the stand-in needs none to return
             return self._embedded(f"no ComfyUI to use: {told}"), ""
         return self._address(usable), told
 

@@ -4,6 +4,7 @@ Files come in handfuls, and a handful is entered in one transaction. Bad files e
 readable reason beside them; one of them never stops the folder.
 """
 
+import errno
 import logging
 import threading
 from collections.abc import Callable, Sequence
@@ -12,17 +13,19 @@ from pathlib import Path
 from bridge import workflow
 from bridge.errors import WorkflowError
 from bridge.request import InputImage, Request
-from core import grid, prompt_file, reopening, resolve
+from core import grid, prompt_file, resolve
 from core.drop_folder import Claim, DropFolder
 from core.input_images import ImageError, InputImages
 from core.job import Job, State, job_id, needs
-from core.journal import Entry, Journal
+from core.journal import Entry, Journal, JournalError
 from core.prompt_file import PromptError
 from core.resolve import FindLora, Ready, Usual
 from core.wildcards import Wildcards
 from models.errors import ModelError
 
 logger = logging.getLogger(__name__)
+
+FULL = (errno.ENOSPC, errno.EDQUOT)  # no fault of the prompt file, so it waits
 
 _BAD = (PromptError, ModelError, WorkflowError, ImageError, OSError)
 
@@ -81,10 +84,16 @@ class Intake:
                 self._refuse(claim, entry)
         return sum(isinstance(entry, str) for _, entry in read)
 
-    def settle_all(self) -> None:
-        """Move the files whose jobs all ended in an earlier run."""
+    def settle_all(self) -> bool:
+        """Move the files whose jobs all ended and that still lie here; tell whether all went."""
+        stays = False
         for name in self._journal.finished_claims():
-            self.settle(name)
+            try:
+                self.settle(name)
+            except OSError as error:
+                logger.warning("%s stays claimed for now: %s", name, error)
+                stays = True
+        return not stays
 
     def settle(self, name: str) -> None:
         """Move a claim's file to ``done/`` or ``failed/`` if its jobs have all ended."""
@@ -92,16 +101,12 @@ class Intake:
             return
         with self._settling:  # two jobs of one file may end at the same time
             claim = self._folder.claimed(name)
-            if claim is None and self._journal.claim(name).place:
+            if claim is None and not self._journal.waits_for_its_file(name):
                 return
             jobs = self._journal.of_claim(name)
             self._lay_out(jobs)
             place = self._folder.finish(claim, _complaint(jobs)) if claim else ""
             self._journal.settle(name, str(place))
-
-    def reopen(self, name: str, place: str) -> None:
-        """Claim a file again whose job is to be made again, if it is still where it was put."""
-        reopening.reopen(self._folder.inbox, name, place)
 
     def _read(self, claim: Claim) -> Entry | str:
         """Return what a file asks for, or why it cannot be used."""
@@ -133,14 +138,23 @@ class Intake:
         """Keep the picture that came with a file, under the name it had beside it."""
         if claim.image is None:
             return None
-        return self._images.keep(claim.image, Path(claim.file).stem + claim.image.suffix)
+        return self._keep(claim.image, Path(claim.file).stem + claim.image.suffix)
 
     def _image(self, claim: Claim, name: str) -> InputImage:
         """Keep the picture that a wish names."""
         path = self._folder.picture(claim, name)
         if path is None:
             raise PromptError(claim.file, 0, f"image {name} is not there; put it beside the file")
-        return self._images.keep(path)
+        return self._keep(path, path.name)
+
+    def _keep(self, path: Path, name: str) -> InputImage:
+        try:
+            return self._images.keep(path, name)
+        except OSError as error:
+            if error.errno in FULL:
+                why = f"{path.name} cannot be kept beside the journal ({error}); make room"
+                raise JournalError(f"{why}: nothing is lost") from error
+            raise
 
     def _lay_out(self, jobs: Sequence[Job]) -> None:
         if jobs and jobs[0].request.cell:

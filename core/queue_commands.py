@@ -159,7 +159,8 @@ def _job_table(listed: list[Job]) -> Table:
         name = f"{job.batch}/{job.name}" if job.batch else job.name
         took = duration(job.seconds) if job.seconds else ""
         told = job.error or job.request.prompt
-        table.add_row(job.id[:ID_SHOWN], job.state, name, Text(told), took)
+        # As plain text: rich would take brackets in a prompt for markup, and fail on some.
+        table.add_row(job.id[:ID_SHOWN], job.state, Text(name), Text(told), took)
     return table
 
 

@@ -95,11 +95,6 @@ class Records:
         )
         return [_job(row) for row in rows]
 
-    def waiting_needs(self) -> list[str]:
-        """Return the distinct needs of the jobs that wait."""
-        rows = self._read("SELECT DISTINCT needs FROM jobs WHERE state = 'queued'")
-        return [row["needs"] for row in rows]
-
     def queued_with(self, needs: str) -> list[str]:
         """Return the ids of the jobs that wait and have these needs."""
         rows = self._read("SELECT id FROM jobs WHERE state = 'queued' AND needs = ?", needs)
@@ -155,6 +150,10 @@ class Records:
     def knows(self, claim: str) -> bool:
         """Tell whether a claim was entered."""
         return bool(self._read("SELECT 1 FROM claims WHERE name = ?", claim))
+
+    def waits_for_its_file(self, claim: str) -> bool:
+        """Tell whether a claim is there whose file was not yet put where it stays."""
+        return bool(self._read("SELECT 1 FROM claims WHERE name = ? AND place = ''", claim))
 
     def finished_claims(self) -> list[str]:
         """Return the claims whose jobs have all ended but whose file still waits."""

@@ -18,6 +18,7 @@ from bridge.client import HostClient, Place
 from bridge.errors import HostError
 from bridge.listener import Listener
 from core.endings import Endings
+from core.host_process import HostProcessError
 from core.host_source import EMBEDDED, HostAddress, HostSource
 from core.host_worker import HostHungError, HostWorker
 from core.job import State
@@ -63,6 +64,9 @@ class RunLoop:
         self._address: HostAddress | None = None
         self._key = "" if source.use == "auto" else source.use
         self._lost_at: float | None = None
+        self._pause = FIRST_PAUSE
+        self._said = ""  # the last trouble told, so that it is not told all night
+        self._has_served = False
 
     @property
     def key(self) -> str:
@@ -106,18 +110,25 @@ class RunLoop:
         """Work until stopped.
 
         Raises:
-            HostProcessError: the embedded host does not start.
+            HostProcessError, OSError: the embedded host does not start, at the first time.
         """
-        pause = FIRST_PAUSE
         while not self._stopping.is_set():
-            address, told = self._source.find(self._unet)
+            address, told = self._find()
             if address is None:
                 self._show(url="", reason=told, running=None)
-                self._wait(pause)
-                pause = min(pause * 2, LONGEST_PAUSE)
-                continue
-            pause = FIRST_PAUSE
-            self._serve_through_trouble(address)
+                self._wait()
+            else:
+                self._serve_through_trouble(address)
+
+    def _find(self) -> tuple[HostAddress | None, str]:
+        """Look for the host; one that does not start again is no reason to end the night."""
+        try:
+            return self._source.find(self._unet)
+        except (HostProcessError, OSError) as error:
+            if not self._has_served and not self._others_work(self.name):
+                raise
+            self._tell_once(f"{error}; trying again")
+            return None, str(error)
 
     def _serve_through_trouble(self, address: HostAddress) -> None:
         """Serve a host; whatever ends that is shown and waited out."""
@@ -130,9 +141,9 @@ class RunLoop:
                 self._wait_out(address, hung.job)
         except HostError as error:
             if not self._stopping.is_set():
-                logger.warning("%s; looking for the host again", error)
+                self._tell_once(f"{error}; looking for the host again")
                 self._show(url="", reason=error.why, running=None)
-                self._wait(FIRST_PAUSE)
+                self._wait()
         except JournalError as error:
             logger.warning("%s; trying again", error)
             with self._halted(str(error)):
@@ -143,6 +154,7 @@ class RunLoop:
         timeout = self._tools.patience.connect_timeout
         with HostClient(address.url, client_id, timeout) as client:
             facts = client.facts()
+            began = self._tools.clock()
             self._take_over(address)
             listener = Listener(address.url, client_id, self._inbox)
             try:
@@ -153,17 +165,32 @@ class RunLoop:
                     endings = Endings(
                         self._tools, client, facts, filers, self._inbox, self._aborted
                     )
-                    HostWorker(
+                    worker = HostWorker(
                         *(self.name, self._tools, client, listener, address.key, endings),
                         *(self._inbox, self._leaving),
-                    ).work()
+                    )
+                    try:
+                        worker.work()
+                    except (HostError, JournalError):
+                        # What waits to be filed is found again; each would wait for a dead host.
+                        filers.shutdown(wait=False, cancel_futures=True)
+                        raise
             finally:
-                self._address, self._lost_at = None, self._tools.clock()
+                self._note_loss(began)
                 listener.close()
+
+    def _note_loss(self, began: float) -> None:
+        """Note that the host is gone; one that came for a moment only was never back."""
+        now = self._tools.clock()
+        self._address, self._has_served = None, True
+        if now - began >= LONGEST_PAUSE:
+            self._pause, self._said = FIRST_PAUSE, ""
+        if self._lost_at is None or now - began >= self._tools.patience.move_after:
+            self._lost_at = now
 
     def _take_over(self, address: HostAddress) -> None:
         """Become this host's server; what lies on hosts of no one's goes back to the queue."""
-        self._key, self._address, self._lost_at = address.key, address, None
+        self._key, self._address = address.key, address
         self._show(url=address.url, reason=address.reason, running=None)
         for job in self._journal.on_host():
             if job.host != address.key and not self._is_anyones(job.host):
@@ -190,14 +217,18 @@ class RunLoop:
             self._leaving.set()
             self.wake()
 
-    def _wait(self, seconds: float) -> None:
+    def _wait(self) -> None:
         """Wait for a host that is away; give its jobs to others when that takes long."""
         now = self._tools.clock()
         if self._lost_at is None:
             self._lost_at = now
         if now - self._lost_at >= self._tools.patience.move_after and self._others_work(self.name):
-            self._move_jobs()
-        self._stopping.wait(seconds)
+            try:
+                self._move_jobs()
+            except JournalError as error:
+                self._tell_once(f"{error}; the jobs of {self.name} stay where they are")
+        self._stopping.wait(self._pause)
+        self._pause = min(self._pause * 2, LONGEST_PAUSE)
 
     def _move_jobs(self) -> None:
         moved = [job for job in self._journal.on_host() if job.host == self._key]
@@ -216,6 +247,11 @@ class RunLoop:
                         return
             except HostError:
                 return  # it is being restarted
+
+    def _tell_once(self, what: str) -> None:
+        if what != self._said:
+            logger.warning("%s", what)
+            self._said = what
 
     @contextmanager
     def _halted(self, why: str) -> Any:

@@ -17,7 +17,7 @@ from functools import partial
 from typing import Any
 
 from configs.settings import Settings
-from core import assembly
+from core import assembly, reopening
 from core.actions import Actions
 from core.control import ControlServer
 from core.drop_folder import Claim, DropFolder
@@ -34,6 +34,7 @@ from core.status import Board
 logger = logging.getLogger(__name__)
 
 EXIT_FAILED, EXIT_INTERRUPTED = 1, 130
+SETTLE_AFTER = 30.0  # seconds before files that could not be settled are tried again
 JOURNAL_PAUSE = 5.0  # seconds before a journal that could not be written is tried again
 
 
@@ -66,6 +67,7 @@ class Session:
         self._done = threading.Event()
         self._trouble: Future[None] = Future()
         self._interrupted = False
+        self._settling = threading.Lock()  # held while a timer runs
         self._bad_files = self._failed_jobs = 0
         self._preparing: subprocess.Popen[str] | None = None
         self._actions = Actions(
@@ -141,6 +143,8 @@ class Session:
 
     def _note_child(self, child: subprocess.Popen[str]) -> None:
         self._preparing = child
+        if self._over.is_set():  # asked for before there was a child to end
+            child.terminate()
 
     def _report(self, what: str, share: float) -> None:
         self._board.update(activity=(what, share))
@@ -150,7 +154,7 @@ class Session:
     def _take_in(self, intake: Intake) -> None:
         """Enter prompt files as they come; with ``--once``, end when all is done."""
         self._enter(intake, self._folder.left_over())
-        intake.settle_all()
+        self._settle_all()
         self._tidy_host()
         for claims in self._folder.batches(until_empty=self._once):
             self._enter(intake, claims)
@@ -193,7 +197,29 @@ class Session:
         try:
             self._intake.settle(job.claim)
         except (OSError, JournalError) as error:
-            logger.warning("%s stays claimed until the next start: %s", job.file, error)
+            logger.warning("%s stays claimed for now: %s", job.file, error)
+            self._settle_later()
+
+    def _settle_all(self) -> None:
+        """Settle what can be settled; the rest (a full disk, a file that is held) later."""
+        if self._intake is None or self._over.is_set():
+            return
+        try:
+            if self._intake.settle_all():
+                return
+        except JournalError as error:
+            logger.warning("%s; trying again", error)
+        self._settle_later()
+
+    def _settle_later(self) -> None:
+        if self._settling.acquire(blocking=False):
+            timer = threading.Timer(SETTLE_AFTER, self._settle_now)
+            timer.daemon = True
+            timer.start()
+
+    def _settle_now(self) -> None:
+        self._settling.release()  # first, so that what fails from here on has a timer of its own
+        self._settle_all()
 
     def _tidy_host(self) -> None:
         """Delete the embedded host's copies of pictures that an earlier run filed."""
@@ -211,8 +237,7 @@ class Session:
     # Requests from outside
 
     def _reopen(self, claim: str, place: str) -> None:
-        if self._intake:
-            self._intake.reopen(claim, place)
+        reopening.reopen(self._settings.folders.inbox, claim, place)
 
     def _answer(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
         if request.get("do") == "status":

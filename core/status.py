@@ -191,7 +191,7 @@ def render(shot: Snapshot, now: float) -> RenderableType:
             _add_running(table, view.running, now)
     if shot.activity:
         what, share = shot.activity
-        table.add_row("", what)
+        table.add_row("", Text(what))
         table.add_row("", ProgressBar(total=1.0, completed=share, width=40))
     table.add_row("queue", queue_line(shot.counts) + (", paused" if shot.paused else ""))
     if shot.trouble:

@@ -101,3 +101,31 @@ def test_a_director_that_hangs_up_is_an_error_with_advice(tmp_path: Path) -> Non
         control.ask(tmp_path, {})
     hanging_up.join()
     listening.close()
+
+
+def test_a_trouble_with_one_request_leaves_ears_for_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(control, "DEAF_PAUSE", 0.01)
+    server = ControlServer(tmp_path, echo)
+    real = server._socket
+
+    class Crowded:
+        troubles = 1
+
+        def accept(self) -> Any:
+            if self.troubles:
+                self.troubles -= 1
+                raise OSError(24, "Too many open files")
+            return real.accept()
+
+        def shutdown(self, how: int) -> None:
+            real.shutdown(how)
+
+        def close(self) -> None:
+            real.close()
+
+    monkeypatch.setattr(server, "_socket", Crowded())
+    for _ in range(3):
+        assert control.ask(tmp_path, {"word": "x"}) is not None
+    server.close()

@@ -208,3 +208,17 @@ def test_a_named_host_is_used_whatever_it_has_and_waited_for_when_away(
     found, told = source(tmp_path, "http://127.0.0.1:1").find("x.gguf")
     assert found is None
     assert "127.0.0.1:1" in told
+
+
+def test_auto_that_has_fallen_back_needs_no_second_wait_to_start_the_stand_in_again(
+    tmp_path: Path,
+) -> None:
+    with serving() as served:
+        auto = source(tmp_path, "auto", served.url)
+        auto.find("x.gguf")
+    auto.find("x.gguf")
+    time.sleep(0.6)
+    for _ in range(2):  # the second time because the embedded host crashed
+        found, _ = auto.find("x.gguf")
+        assert found is not None
+        assert found.key == EMBEDDED

@@ -83,3 +83,17 @@ def test_a_request_is_one_piece_with_its_length() -> None:
     assert (
         exchange.request("GET", "/q", {"Host": "h"}, None) == b"GET /q HTTP/1.1\r\nHost: h\r\n\r\n"
     )
+
+
+@pytest.mark.parametrize("framing", ["length", "chunked", "end"])
+def test_a_body_without_an_end_is_no_answer(framing: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(exchange, "LONGEST_BODY", 1000)
+    body = b"x" * 600
+    head = b"HTTP/1.1 200 OK\r\n"
+    answer = {
+        "length": head + b"Content-Length: 1000000000000000\r\n\r\n" + body,
+        "chunked": head + b"Transfer-Encoding: chunked\r\n\r\n" + chunked([body, body]),
+        "end": head + b"\r\n" + body + body,
+    }[framing]
+    with pytest.raises(BadAnswer):
+        exchange.read(cast(Any, io.BytesIO(answer)))

@@ -1,8 +1,10 @@
+import io
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from bridge import workflow
 from configs.settings import WORKFLOWS
@@ -10,7 +12,7 @@ from core.drop_folder import Claim, DropFolder
 from core.input_images import InputImages
 from core.intake import Intake
 from core.job import State
-from core.journal import Journal
+from core.journal import Journal, JournalError
 from core.resolve import Native, Ready, UsableLora, Usual
 from core.wildcards import Wildcards
 from models.errors import ModelError
@@ -126,3 +128,64 @@ def test_a_lora_that_does_not_fit_fails_the_file_before_any_job(site: Site) -> N
     assert site.intake.enter([claim]) == 1
     assert site.journal.all() == []
     assert "there is no nobody" in (site.folder.inbox / "failed" / "a.yaml.error.md").read_text()
+
+
+def test_a_file_that_cannot_be_settled_keeps_no_other_back(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    claims = [site.drop(name, "one\n") for name in ("a.txt", "b.txt")]
+    site.intake.enter(claims)
+    site.end(State.DONE, State.DONE)
+    real = site.folder.finish
+
+    def finish(claim: Claim, error: str = "") -> Path:
+        if claim.file == "a.txt":
+            raise OSError(28, "No space left on device")
+        return real(claim, error)
+
+    monkeypatch.setattr(site.folder, "finish", finish)
+    assert not site.intake.settle_all()
+    assert site.names("done") == ["b.txt"]
+    monkeypatch.undo()
+    assert site.intake.settle_all()
+    assert site.names("done") == ["a.txt", "b.txt"]
+
+
+def test_a_full_disk_is_no_fault_of_a_prompt_file_with_a_picture(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Image.new("RGB", (8, 8)).save(site.folder.inbox / "pose.png")
+    claim = site.drop("pose.json", '{"prompt": "x", "image": "pose.png", "workflow": "img2img"}')
+
+    def full(path: Path, name: str) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(site.intake._images, "keep", full)
+    with pytest.raises(JournalError, match=r"pose.png.*make room"):
+        site.intake.enter([claim])
+    assert claim.path.exists()
+    assert not (site.folder.inbox / "failed").exists() or site.names("failed") == []
+
+
+def test_a_claim_that_was_pruned_meanwhile_is_nobody_s_trouble(site: Site) -> None:
+    site.intake.settle("gone")
+
+
+def test_a_damaged_picture_keeps_no_grid_s_file_claimed(site: Site) -> None:
+    claim = site.drop("a.yaml", "prompt: x\ngrid: {seed: [1, 2]}\n")
+    site.intake.enter([claim])
+    broken = site.outbox / "broken.png"
+    broken.parent.mkdir()
+    content = io.BytesIO()
+    Image.effect_noise((64, 64), 90).save(content, "PNG")
+    damaged = bytearray(content.getvalue())
+    damaged[33 + 4 : 33 + 8] = b"\0\0\0\0"  # the name of a chunk
+    broken.write_bytes(bytes(damaged))
+    for _ in range(2):
+        job = take(site.journal)
+        assert job is not None
+        site.journal.rendered(job.id, [])
+        site.journal.intends(job.id, [broken])
+        site.journal.done(job.id)
+    assert site.intake.settle_all()
+    assert site.names("done") == ["a.yaml"]

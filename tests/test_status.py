@@ -78,3 +78,7 @@ def test_every_change_rings() -> None:
 
 def test_odd_prompts_are_shown_as_they_are() -> None:
     assert "[bold]x[/bold]" in drawn(of(replace(RUNNING, prompt="[bold]x[/bold]")))
+
+
+def test_a_file_s_name_with_brackets_does_not_end_the_display() -> None:
+    assert "quantising a[/b].gguf" in drawn(Snapshot(activity=("quantising a[/b].gguf", 0.5)))
