@@ -35,7 +35,7 @@ logger = logging.getLogger(__name__)
 
 IDLE = 60.0  # seconds between looks at nothing; new work rings
 # Seconds before pictures that could not be filed are tried again; twice as long each time.
-REFILE_AFTER, LONGEST_REFILE = 5.0, 60.0
+REFILE_AFTER, LONGEST_REFILE = 1.0, 60.0
 INTERRUPT_HEEDED = 60.0  # seconds an interrupt may take: it is seen at the next step
 
 
