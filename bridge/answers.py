@@ -8,9 +8,9 @@ which :mod:`bridge.client` turns into a :class:`~bridge.errors.HostError`.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, BeforeValidator, Field
 
 
 class Verdict(StrEnum):
@@ -66,12 +66,30 @@ class HostFacts:
         windows: model names and subfolders use backslashes there.
         device: name of the device that renders.
         vram_free: bytes, 0 where there is none.
+        os: as the host names it ("nt", "posix", "win32"), empty where it does not.
+        python: version, likewise.
+        torch: version, likewise.
+        embedded: it is Vulcan's own host, which only speaks ComfyUI's API.
+        vram_total: likewise.
+        on_gpu: whether the device has memory of its own; a processor reports the machine's.
+        ram_total: bytes of the machine's memory, 0 where the host does not say.
+        ram_free: likewise.
+        flags: the command line that it was started with.
     """
 
     version: str
     windows: bool
     device: str
     vram_free: int
+    os: str = ""
+    python: str = ""
+    torch: str = ""
+    embedded: bool = False
+    vram_total: int = 0
+    on_gpu: bool = False
+    ram_total: int = 0
+    ram_free: int = 0
+    flags: tuple[str, ...] = ()
 
 
 class _Image(BaseModel):
@@ -80,8 +98,25 @@ class _Image(BaseModel):
     type: str = "output"
 
 
+def _only_files(entries: Any) -> Any:
+    """Leave out what is no file: any custom node may use these keys, for anything."""
+    listed = entries if isinstance(entries, list) else []
+    return [entry for entry in listed if isinstance(entry, dict) and "filename" in entry]
+
+
+_Files = Annotated[list[_Image], BeforeValidator(_only_files)]
+
+
 class _NodeOutput(BaseModel):
-    images: list[_Image] = Field(default_factory=list)
+    """What a node shows; animations, videos and sounds come under keys of their own."""
+
+    images: _Files = Field(default_factory=list)
+    gifs: _Files = Field(default_factory=list)
+    video: _Files = Field(default_factory=list)
+    audio: _Files = Field(default_factory=list)
+
+    def files(self) -> list[_Image]:
+        return [*self.images, *self.gifs, *self.video, *self.audio]
 
 
 class _HistoryStatus(BaseModel):
@@ -97,11 +132,19 @@ class _HistoryEntry(BaseModel):
 class _System(BaseModel):
     os: str = ""
     comfyui_version: str = "unknown"
+    python_version: str = ""
+    pytorch_version: str = ""
+    ram_total: int = 0
+    ram_free: int = 0
+    embedded_host: str = ""  # Vulcan's own addition: ComfyUI does not have it
+    argv: list[str] = Field(default_factory=list)
 
 
 class _Device(BaseModel):
     name: str = "unknown"
+    type: str = ""
     vram_free: int = 0
+    vram_total: int = 0
 
 
 class _SystemStats(BaseModel):
@@ -123,7 +166,7 @@ def outcome(entry: Any) -> Outcome:
     images = tuple(
         ImageRef(image.filename, image.subfolder, image.type)
         for output in read.outputs.values()
-        for image in output.images
+        for image in output.files()
         if image.type == "output"
     )
     if read.status.status_str == "success":
@@ -159,6 +202,15 @@ def facts(answer: Any) -> HostFacts:
         windows=read.system.os == "nt",
         device=device.name,
         vram_free=device.vram_free,
+        os=read.system.os,
+        python=read.system.python_version.partition(" ")[0],  # the build and compiler follow
+        torch=read.system.pytorch_version,
+        embedded=bool(read.system.embedded_host),
+        vram_total=device.vram_total,
+        on_gpu=device.type not in ("", "cpu"),
+        ram_total=read.system.ram_total,
+        ram_free=read.system.ram_free,
+        flags=tuple(read.system.argv[1:]),
     )
 
 

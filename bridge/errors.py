@@ -57,7 +57,16 @@ class HostUnreachable(HostError):  # noqa: N818 - names the state, as httpx and 
 
 
 class HostDoubt(HostError):  # noqa: N818 - see HostUnreachable
-    """The request may or may not have been carried out."""
+    """The request may or may not have been carried out.
+
+    Attributes:
+        status: the HTTP status it was answered with, 0 when no answer came.
+    """
+
+    def __init__(self, url: str, why: str, status: int = 0) -> None:
+        """Keep the status beside the sentence."""
+        super().__init__(url, why)
+        self.status = status
 
 
 class HostRefused(HostError):  # noqa: N818 - see HostUnreachable

@@ -14,7 +14,7 @@ import logging
 import queue
 import random
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
@@ -30,6 +30,7 @@ CONNECT_TIMEOUT = 5.0  # seconds
 PING_AFTER = 10.0  # seconds of silence; two in a row and the connection counts as dead
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 10.0  # seconds between attempts to connect
 PREVIEWS_HELD = 64  # events that may wait before previews are dropped
+READ_AHEAD = 1 << 16  # bytes
 HELLO = '{"type": "feature_flags", "data": {"supports_preview_metadata": true}}'
 
 
@@ -62,6 +63,11 @@ class Listener:
             self._socket.abort()  # unlike close(), it wakes a reader in another thread
         self._thread.join(timeout=CONNECT_TIMEOUT)
 
+    def reconnect(self) -> None:
+        """Give the connection up and open another: the host may have lost our registration."""
+        if self._socket is not None:
+            self._socket.abort()
+
     def _run(self) -> None:
         pauses = _pauses()
         while not self._closing.is_set():
@@ -76,11 +82,17 @@ class Listener:
                 self._address,
                 timeout=CONNECT_TIMEOUT,
                 skip_utf8_validation=True,  # 166 ms per MB of text without wsaccel
+                # websocket-client heeds `http_no_proxy` only beside a proxy of ours, and without
+                # one takes the environment's. So it gets one, and uses it for nobody.
+                http_proxy_host="unused.invalid",
+                http_proxy_port=1,
                 http_no_proxy=["*"],
             )
         except (OSError, websocket.WebSocketException) as error:
             logger.debug("no socket at %s: %s", self._address, error)
             return False
+        # Frames are short and many; read one by one they take three system calls each.
+        self._socket.frame_buffer.recv = _ReadAhead(self._socket.frame_buffer.recv)
         try:
             self._socket.send(HELLO)
             self._events.put(Reconnected())
@@ -120,6 +132,21 @@ class Listener:
         if isinstance(event, Preview) and self._events.qsize() >= PREVIEWS_HELD:
             return
         self._events.put(event)
+
+
+class _ReadAhead:
+    """Reads what is there at once, and hands it out as it is asked for."""
+
+    def __init__(self, read: Callable[[int], bytes]) -> None:
+        self._read = read
+        self._ahead, self._at = b"", 0
+
+    def __call__(self, most: int) -> bytes:
+        if self._at == len(self._ahead):
+            self._ahead, self._at = self._read(max(most, READ_AHEAD)), 0
+        taken = self._ahead[self._at : self._at + most]
+        self._at += len(taken)
+        return taken
 
 
 def _ws_address(url: str, client_id: str) -> str:

@@ -132,6 +132,9 @@ Event = (
     | Ended
 )
 
+# Sent at every step with the state of every node so far, and says nothing that `progress` does
+# not: half of all that comes, so it is not even read.
+_WORDY = '{"type": "progress_state"'
 _IMAGE_FORMATS = {1: "image/jpeg", 2: "image/png"}
 
 
@@ -144,6 +147,8 @@ def parse(frame: str | bytes) -> Event | None:
 
 
 def _text(frame: str) -> Event | None:
+    if frame.startswith(_WORDY):
+        return None
     message = json.loads(frame)
     reader = _READERS.get(message["type"])
     return reader(message["data"]) if reader else None

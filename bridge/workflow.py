@@ -1,249 +1,239 @@
 """Template + request -> the graph that is posted. Pure: JSON in, JSON out.
 
-A template is any API-format graph that ComfyUI saves. Nothing in it is marked: the places to
-fill (its *slots*) are found by walking the links upwards from the output node, the way the
-picture is made::
+A template is any API-format graph that ComfyUI saves; :mod:`bridge.slots` finds the places to
+fill, so a user may rename, renumber or add nodes without touching Python. What the request does
+not speak of stays as the user saved it. Files go only where they can be loaded:
 
-    SaveImage <- VAEDecode <- KSampler <- model        <- LoraLoader* <- Unet loader
-                     ^            ^-----  positive     <- FluxGuidance <- CLIPTextEncode <- CLIP
-                     |            ^-----  negative
-                     VAE          ^-----  latent_image <- Empty*LatentImage
+* the request's unet goes into a loader of its kind (``.gguf`` into a GGUF loader, others into
+  others); a template with a loader of the other kind, or with a checkpoint, keeps its own model,
+  and with it its own text encoders and VAE, which belong together;
+* a slot that the user named is filled in any case.
 
-So a user may rename, renumber or add nodes without touching Python. What this file refuses to
-know: which files exist, what a host supports, and anything about time or place.
+What this file refuses to know: which files exist, what a host supports (:mod:`bridge.check`),
+and anything about time or place.
 """
 
-import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
 from copy import deepcopy
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, NewType
+from typing import Any
 
 from bridge.errors import WorkflowError
-from bridge.request import LoraChoice, Request
+from bridge.graph import Place, Workflow, copied, free_id, holder, inputs, reference
+from bridge.lora_place import place_loras
+from bridge.named_slots import INPUTS, STANDARD, TEXT_INPUTS, Slot
+from bridge.request import Request, Scalar
+from bridge.slots import Slots, find_slots
+from bridge.workflow_files import load, named, names
 
-Workflow = NewType("Workflow", dict[str, Any])
-Wanted = Callable[[Mapping[str, Any]], bool]
+__all__ = ["Slot", "Slots", "Workflow", "build", "find_slots", "load", "named", "names"]
 
-LORA_LOADER = "LoraLoaderModelOnly"
-
-
-@dataclass(frozen=True, slots=True)
-class Slots:
-    """Node ids of the places a request fills; ``None`` where the template has no such node."""
-
-    output: str
-    sampler: str
-    unet: str
-    prompt: str
-    guidance: str | None
-    negative: str | None
-    latent: str
-    text_encoders: str | None
-    vae: str | None
-    loras: tuple[str, ...]
+SAVE_IMAGE = "SaveImage"
 
 
-def load(path: Path) -> Workflow:
-    """Read a template.
-
-    Raises:
-        WorkflowError: missing, not JSON, or saved in the editor's format instead of API format.
-    """
-    try:
-        graph = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise WorkflowError(
-            path.stem,
-            f"{path} cannot be read ({error.strerror}); put a workflow there that "
-            "ComfyUI exported in API format, or name another one",
-        ) from error
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise WorkflowError(path.stem, f"{path} is not JSON: {error}") from error
-    if isinstance(graph, dict) and isinstance(graph.get("nodes"), list):
-        raise WorkflowError(
-            path.stem, f"{path} is in the editor's format; use Workflow > Export (API) in ComfyUI"
-        )
-    if not isinstance(graph, dict) or not all(_is_node(node) for node in graph.values()):
-        raise WorkflowError(path.stem, f"{path} is no API-format graph of nodes")
-    return Workflow(graph)
-
-
-def build(template: Workflow, request: Request, prefix: str) -> Workflow:
+def build(
+    template: Workflow,
+    request: Request,
+    prefix: str,
+    image_name: str = "",
+    slots: Slots | None = None,
+) -> Workflow:
     """Fill the template's slots; the template itself is left as it was.
 
     Args:
         template: an API-format graph.
         request: the image.
         prefix: ``filename_prefix`` of the output; with a job id in it an identical graph still
-            gets a file of its own (ComfyUI caches nodes whose inputs did not change).
+            gets a file of its own (ComfyUI caches nodes whose inputs did not change). Further
+            outputs get ``prefix-2``, ``prefix-3`` ...
+        image_name: the request's picture as the host knows it (:meth:`HostClient.upload`).
+        slots: :func:`find_slots` of the template, for callers that build many of one.
 
     Raises:
-        WorkflowError: the template lacks a slot that the request needs.
+        WorkflowError: the template has no place for something that the request asks for.
     """
-    graph = Workflow(deepcopy(template))
-    slots = find_slots(graph, request.workflow)
-    _fill(graph, slots.output, filename_prefix=prefix)
-    _fill(graph, slots.unet, unet_name=request.unet)
-    _fill(graph, slots.prompt, text=request.prompt)
-    _fill(graph, slots.latent, width=request.width, height=request.height, batch_size=1)
-    _fill_sampler(graph, slots.sampler, request)
-    if slots.guidance:
-        _fill(graph, slots.guidance, guidance=request.guidance)
-    if slots.text_encoders:
-        first, second = request.text_encoders
-        _fill(graph, slots.text_encoders, clip_name1=first, clip_name2=second)
-    if slots.vae:
-        _fill(graph, slots.vae, vae_name=request.vae)
-    _place_negative(graph, slots, request.negative)
-    _place_loras(graph, slots, request.loras)
+    graph = copied(template)
+    slots = slots or find_slots(graph, request.workflow)
+    own = _own_places(graph, slots, request)
+    for slot, value in _values(request, image_name).items():
+        _write(graph, slots[slot], value)
+    for name, value in request.slots:
+        _write(graph, own[name], value)
+    _fill_files(graph, slots, request)
+    _spread_steps(template, graph, slots)
+    _fill_prefixes(graph, slots, prefix)
+    missing = _missing(slots, request, image_name)
+    if not _place_negative(graph, slots, request):
+        missing.append(Slot.NEGATIVE)
+    keep = {place.node for places in own.values() for place in places} | _named_nodes(slots)
+    asked = Slot.LORA in request.asked
+    if not place_loras(graph, slots, request.loras, asked, keep) and asked:
+        missing.append(Slot.LORA)
+    if missing:
+        raise WorkflowError(request.workflow, _no_place(missing))
     return graph
 
 
-def find_slots(graph: Workflow, name: str = "workflow") -> Slots:
-    """Find what a request can fill, walking up from the one output node.
+def output_prefixes(template: Workflow, prefix: str) -> tuple[str, ...]:
+    """Return the prefix of each output of :func:`build`; empty where its files' names are not sure.
 
-    Raises:
-        WorkflowError: no output, several samplers, or a part without which no request fits.
+    ``SaveImage`` writes ``PREFIX_00001_.png`` and on; other nodes have rules of their own.
     """
-    walk = _Walk(graph, name)
-    output = walk.only("output node", lambda node: "filename_prefix" in node["inputs"])
-    sampler = walk.above(output, "sampler", lambda node: "latent_image" in node["inputs"])
-    model = list(walk.upwards(sampler, through="model"))
-    unet = walk.first(model, "unet loader", lambda node: "unet_name" in node["inputs"])
-    positive = list(walk.upwards(sampler, through="positive"))
-    negative = list(walk.upwards(sampler, through="negative"))
-    prompt = walk.first(positive, "prompt", _is_text)
-    unprompted = [node for node in negative if node != prompt]
-    zeroed = any(graph[node]["class_type"] == "ConditioningZeroOut" for node in negative)
-    return Slots(
-        output=output,
-        sampler=sampler,
-        unet=unet,
-        prompt=prompt,
-        guidance=walk.find(positive, lambda node: "guidance" in node["inputs"]),
-        negative=None if zeroed else walk.find(unprompted, _is_text),
-        latent=walk.above(sampler, "latent size", _is_size, through="latent_image"),
-        text_encoders=walk.find(walk.upwards(prompt), lambda node: "clip_name2" in node["inputs"]),
-        vae=walk.find(walk.upwards(output), lambda node: "vae_name" in node["inputs"]),
-        loras=tuple(n for n in model if graph[n]["class_type"] == LORA_LOADER),
+    outputs = find_slots(template).outputs
+    if any(template[node]["class_type"] != SAVE_IMAGE for node in outputs):
+        return ()
+    return tuple(_prefix(prefix, number) for number in range(1, len(outputs) + 1))
+
+
+def _prefix(prefix: str, output: int) -> str:
+    return prefix if output == 1 else f"{prefix}-{output}"
+
+
+def _values(request: Request, image_name: str) -> dict[Slot, Scalar]:
+    """Return what the request says, by slot; what it leaves to the workflow is not there."""
+    values: dict[Slot, Scalar] = {
+        Slot.PROMPT: request.prompt,
+        Slot.SEED: request.seed,
+        Slot.WIDTH: request.width,
+        Slot.HEIGHT: request.height,
+        Slot.BATCH: request.batch,
+        Slot.STEPS: request.steps,
+        Slot.GUIDANCE: request.guidance,
+        Slot.CFG: request.cfg,
+    }
+    if request.denoise is not None:
+        values[Slot.DENOISE] = request.denoise
+    texts = {
+        Slot.SAMPLER: request.sampler,
+        Slot.SCHEDULER: request.scheduler,
+        Slot.IMAGE: image_name,
+    }
+    return values | {slot: text for slot, text in texts.items() if text}
+
+
+def _write(graph: Workflow, places: tuple[Place, ...], value: Scalar) -> None:
+    for place in places:
+        inputs(graph, place.node)[place.input] = value
+
+
+def _own_places(graph: Workflow, slots: Slots, request: Request) -> dict[str, tuple[Place, ...]]:
+    """Return the places of the workflow's own slots that the request sets."""
+    found: dict[str, tuple[Place, ...]] = {}
+    for name, _ in request.slots:
+        place = reference(graph, name)
+        found[name] = slots[name] or ((place,) if place else ())
+        if not found[name]:
+            raise WorkflowError(
+                request.workflow,
+                f"has no slot {name}{_offered(slots)}; title the node that should take it "
+                f"vulcan:{name} in ComfyUI and export the workflow again, or write node.input",
+            )
+    return found
+
+
+def _offered(slots: Slots) -> str:
+    own = sorted(slots.named - STANDARD)
+    return f" (its own are: {', '.join(own)})" if own else ""
+
+
+def _missing(slots: Slots, request: Request, image_name: str) -> list[str]:
+    """Return the slots that the prompt file set and that the graph does not have."""
+    special = {Slot.PROMPT, Slot.NEGATIVE, Slot.LORA, *(name for name, _ in request.slots)}
+    wanted = dict.fromkeys([*request.asked, *([Slot.IMAGE] if image_name else [])])
+    return [str(slot) for slot in wanted if slot not in special and not slots[slot]]
+
+
+def _no_place(missing: list[str]) -> str:
+    lines = []
+    for slot in missing:
+        looked = " or ".join(INPUTS[Slot(slot)]) if slot in STANDARD else slot
+        lines.append(
+            f"cannot take {slot}: nothing on the way from its output has an input {looked} that "
+            f"holds a value; leave {slot} out of the prompt file, or title the node that should "
+            f"take it vulcan:{slot} in ComfyUI and export the workflow again"
+        )
+    return "; ".join(lines)
+
+
+def _named_nodes(slots: Slots) -> set[str]:
+    return {place.node for slot in slots.named if slot != Slot.LORA for place in slots[slot]}
+
+
+# --- files ---
+
+
+def _fill_files(graph: Workflow, slots: Slots, request: Request) -> None:
+    unets = _loadable(graph, slots, Slot.UNET, request.unet)
+    _write(graph, unets, request.unet)
+    first, second = request.text_encoders
+    companions = ((Slot.CLIP_L, first), (Slot.T5, second), (Slot.VAE, request.vae))
+    for slot, file in companions:
+        if unets or slot in slots.named:
+            _write(graph, _loadable(graph, slots, slot, file), file)
+
+
+def _loadable(graph: Workflow, slots: Slots, slot: Slot, file: str) -> tuple[Place, ...]:
+    """Return the places whose node can load this file: GGUF nodes take GGUF files.
+
+    ComfyUI-GGUF's unet loaders take nothing else; its text encoder loaders take both kinds.
+    """
+    if slot in slots.named:
+        return slots[slot]
+    packed = file.lower().endswith(".gguf")
+    loaders = [(place, graph[place.node]["class_type"].lower()) for place in slots[slot]]
+    return tuple(
+        place
+        for place, kind in loaders
+        if ("gguf" in kind if packed else slot is not Slot.UNET or "gguf" not in kind)
     )
 
 
-def _is_node(node: Any) -> bool:
-    return (
-        isinstance(node, dict)
-        and isinstance(node.get("class_type"), str)
-        and isinstance(node.get("inputs"), dict)
-    )
+# --- more than one input at once ---
 
 
-def _is_text(node: Mapping[str, Any]) -> bool:
-    return bool(node["class_type"] == "CLIPTextEncode")
+def _fill_prefixes(graph: Workflow, slots: Slots, prefix: str) -> None:
+    """Give each output a prefix of its own, so that a file found by name is the right one."""
+    chosen = {p.node: p.input for p in slots[Slot.PREFIX] if Slot.PREFIX in slots.named}
+    for number, node in enumerate(slots.outputs, start=1):
+        inputs(graph, node)[chosen.get(node, "filename_prefix")] = _prefix(prefix, number)
 
 
-def _is_size(node: Mapping[str, Any]) -> bool:
-    return {"width", "height", "batch_size"} <= set(node["inputs"])
+def _spread_steps(template: Workflow, graph: Workflow, slots: Slots) -> None:
+    """Keep the shares of samplers that divide one schedule between them (KSamplerAdvanced)."""
+    for sampler in slots.samplers:
+        steps = Place(sampler, "steps")
+        old, new = _number(template, steps), _number(graph, steps)
+        for name in ("start_at_step", "end_at_step"):
+            where = holder(template, Place(sampler, name), int)
+            at = _number(template, where) if where else None
+            if where and old and new and at and at < old:
+                _write(graph, (where,), (2 * at * new + old) // (2 * old))  # rounded
 
 
-def _is_link(value: Any) -> bool:
-    return isinstance(value, list) and len(value) == 2 and isinstance(value[0], str)
+def _number(graph: Workflow, place: Place) -> int | None:
+    where = holder(graph, place, int)
+    value: Any = inputs(graph, where.node)[where.input] if where else None
+    return value if isinstance(value, int) else None
 
 
-class _Walk:
-    """Steps along a graph's links, with the template's name for the complaints."""
+def _place_negative(graph: Workflow, slots: Slots, request: Request) -> bool:
+    """Fill the negative prompt, adding an encoder where the template zeroes it out.
 
-    def __init__(self, graph: Workflow, name: str) -> None:
-        self.graph, self.name = graph, name
-
-    def upwards(self, start: str, through: str | None = None) -> Iterator[str]:
-        """Yield the nodes above ``start``, nearest first; ``through`` names the first link."""
-        inputs = self.graph[start]["inputs"]
-        links = [inputs.get(through)] if through else list(inputs.values())
-        waiting = [link[0] for link in links if _is_link(link)]
-        seen: set[str] = set()
-        while waiting:
-            node = waiting.pop(0)
-            if node in seen:
-                continue
-            if node not in self.graph:
-                raise WorkflowError(self.name, f"a link points to node {node}, which is not there")
-            seen.add(node)
-            yield node
-            waiting += [link[0] for link in self.graph[node]["inputs"].values() if _is_link(link)]
-
-    def find(self, nodes: Iterable[str], wanted: Wanted) -> str | None:
-        return next((node for node in nodes if wanted(self.graph[node])), None)
-
-    def first(self, nodes: Iterable[str], what: str, wanted: Wanted) -> str:
-        node = self.find(nodes, wanted)
-        if node is None:
-            raise WorkflowError(self.name, f"has no {what} on the way to its output")
-        return node
-
-    def above(self, start: str, what: str, wanted: Wanted, through: str | None = None) -> str:
-        return self.first(self.upwards(start, through), what, wanted)
-
-    def only(self, what: str, wanted: Wanted) -> str:
-        nodes = [node for node in self.graph if wanted(self.graph[node])]
-        if len(nodes) != 1:
-            raise WorkflowError(self.name, f"needs exactly one {what}, it has {len(nodes)}")
-        return nodes[0]
-
-
-def _fill(graph: Workflow, node: str, **values: Any) -> None:
-    graph[node]["inputs"].update(values)
-
-
-def _fill_sampler(graph: Workflow, sampler: str, request: Request) -> None:
-    seed = "noise_seed" if "noise_seed" in graph[sampler]["inputs"] else "seed"
-    _fill(graph, sampler, **{seed: request.seed, "steps": request.steps, "cfg": request.cfg})
-
-
-def _place_negative(graph: Workflow, slots: Slots, negative: str) -> None:
-    """Fill the negative prompt, adding an encoder where the template zeroes it out."""
-    if slots.negative:
-        _fill(graph, slots.negative, text=negative)
-    elif negative:
-        encoder = deepcopy(graph[slots.prompt])
-        encoder["inputs"]["text"] = negative
-        encoder["_meta"] = {"title": "Negative prompt"}
-        node = _free_id(graph)
-        graph[node] = encoder
-        _fill(graph, slots.sampler, negative=[node, 0])
-
-
-def _place_loras(graph: Workflow, slots: Slots, loras: tuple[LoraChoice, ...]) -> None:
-    """Put the request's LoRAs where the template has its own, or right behind the unet."""
-    *others, place = slots.loras or (_loader_behind(graph, slots.unet),)
-    for node in others:
-        _relink(graph, [node, 0], graph.pop(node)["inputs"]["model"])
-    end = graph.pop(place)["inputs"]["model"]
-    for lora in loras:
-        node = _free_id(graph)
-        graph[node] = {
-            "class_type": LORA_LOADER,
-            "inputs": {"model": end, "lora_name": lora.file, "strength_model": lora.strength},
-            "_meta": {"title": "LoRA"},
-        }
-        end = [node, 0]
-    _relink(graph, [place, 0], end)
-
-
-def _loader_behind(graph: Workflow, unet: str) -> str:
-    """Mark the place of a template's missing LoRA loader: between the unet and its readers."""
-    _relink(graph, [unet, 0], ["lora", 0])
-    graph["lora"] = {"class_type": LORA_LOADER, "inputs": {"model": [unet, 0]}}
-    return "lora"
-
-
-def _relink(graph: Workflow, old: list[Any], new: list[Any]) -> None:
-    for node in graph.values():
-        for name, value in node["inputs"].items():
-            if value == old:
-                node["inputs"][name] = new
-
-
-def _free_id(graph: Workflow) -> str:
-    return str(max((int(node) for node in graph if node.isdigit()), default=0) + 1)
+    Without one in the request, the words that the user saved stay. Returns whether a negative
+    that was asked for has found its place.
+    """
+    asked = Slot.NEGATIVE in request.asked
+    if not request.negative and not asked:
+        return True
+    _write(graph, slots[Slot.NEGATIVE], request.negative)
+    if slots[Slot.NEGATIVE] or not request.negative:
+        return True
+    if not slots.negatives or not slots.texts:
+        return not asked
+    encoder = deepcopy(graph[slots.texts[0]])
+    words = {name: request.negative for name in TEXT_INPUTS if name in encoder["inputs"]}
+    encoder["inputs"] |= words
+    encoder["_meta"] = {"title": "Negative prompt"}
+    node = free_id(graph)
+    graph[node] = encoder
+    for place in slots.negatives:
+        inputs(graph, place.node)[place.input] = [node, 0]
+    return True

@@ -11,10 +11,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic_settings import (
     BaseSettings,
     EnvSettingsSource,
+    NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
 )
@@ -29,6 +30,8 @@ PATH_KEYS = (
     ("folders", "inbox"),
     ("folders", "outbox"),
     ("folders", "models"),
+    ("folders", "workflows"),
+    ("folders", "wildcards"),
     ("model", "source"),
 )
 MICRO = "micro"  # as model.source: not a path, but the small Flux that Vulcan makes itself
@@ -58,11 +61,13 @@ class _Section(BaseModel):
 
 
 class Folders(_Section):
-    """Where prompt files come in, pictures go out and model files lie."""
+    """Where prompt files come in, pictures go out; where models, workflows, wildcards lie."""
 
     inbox: Path
     outbox: Path
     models: Path
+    workflows: Path
+    wildcards: Path
 
 
 class ModelSettings(_Section):
@@ -82,22 +87,31 @@ class LoraSettings(_Section):
     trigger: str
 
 
-def _known_host(use: str) -> str:
-    if use in ("auto", "embedded") or use.startswith(("http://", "https://")):
-        return use.rstrip("/")
-    raise ValueError("expected auto, embedded or a URL such as http://127.0.0.1:8188")
+def _known_hosts(use: str | tuple[str, ...]) -> tuple[str, ...]:
+    listed = use.split(",") if isinstance(use, str) else use
+    hosts = tuple(dict.fromkeys(host.strip().rstrip("/") for host in listed if host.strip()))
+    for host in hosts:
+        if host not in ("auto", "embedded") and not host.startswith(("http://", "https://")):
+            raise ValueError("expected auto, embedded or a URL such as http://127.0.0.1:8188")
+    if not hosts or ("auto" in hosts and len(hosts) > 1):
+        raise ValueError("expected auto alone, or a list of URLs (and embedded)")
+    return hosts
 
 
 class HostSettings(_Section):
     """Which host renders and how patient the bridge is; times in seconds."""
 
-    use: Annotated[str, AfterValidator(_known_host)]
+    use: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_known_hosts)]
     candidates: tuple[str, ...]
     connect_timeout: Annotated[float, Field(gt=0, le=60)]
     comeback: Annotated[float, Field(ge=0)]
     depth: Annotated[int, Field(ge=1, le=64)]
     grace: Annotated[float, Field(ge=0, le=600)]
     silence: Annotated[float, Field(gt=0, le=600)]
+    move_after: Annotated[float, Field(ge=0)]
+    stall_factor: Annotated[float, Field(ge=2)]
+    stall_least: Annotated[float, Field(gt=0)]
+    load: Annotated[float, Field(gt=0)]
 
 
 class Defaults(_Section):
@@ -123,6 +137,7 @@ class Settings(BaseSettings):
     )
 
     state: Path
+    keep_days: Annotated[float, Field(ge=0)]
     folders: Folders
     model: ModelSettings
     lora: LoraSettings

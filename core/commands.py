@@ -3,10 +3,28 @@
 import argparse
 from collections.abc import Callable, Mapping
 
-from core import quantize_command, run_command, verify_command
+from core import (
+    doctor_command,
+    plan_command,
+    quantize_command,
+    queue_commands,
+    rerun_command,
+    run_command,
+    verify_command,
+)
 
 COMMANDS: Mapping[str, Callable[[argparse.Namespace], int]] = {
     "run": run_command.run,
+    "status": queue_commands.status,
+    "jobs": queue_commands.jobs,
+    "cancel": queue_commands.cancel,
+    "retry": queue_commands.retry,
+    "pause": queue_commands.pause,
+    "resume": queue_commands.resume,
+    "prune": queue_commands.prune,
     "quantize": quantize_command.run,
     "verify": verify_command.run,
+    "plan": plan_command.run,
+    "doctor": doctor_command.run,
+    "rerun": rerun_command.run,
 }

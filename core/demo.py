@@ -1,7 +1,7 @@
 """``make demo``: the whole job on this machine, as a user would type it, and what came of it.
 
 Everything is made anew in ``demo/``: an FP16 Flux, its Q4_K_S GGUF, a LoRA checked against it,
-three prompt files dropped into an inbox, pictures from the embedded host. The commands are
+four prompt files dropped into an inbox, pictures from the embedded host. The commands are
 shown as they run; any that fails ends the demo with its exit code.
 """
 

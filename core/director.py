@@ -28,6 +28,7 @@ def main(argv: Sequence[str]) -> int:
     from bridge.errors import BridgeError
     from configs.settings import ConfigError
     from core import commands
+    from core.control import ControlError
     from core.host_process import HostProcessError
     from core.journal import JournalError
     from core.prepare import PrepareError
@@ -37,6 +38,7 @@ def main(argv: Sequence[str]) -> int:
     expected_errors = (
         BridgeError,
         ConfigError,
+        ControlError,
         HostProcessError,
         JournalError,
         ModelError,

@@ -1,74 +1,57 @@
-"""Pictures in the outbox: their names, what is written into them, and how they get there.
+"""Pictures in the outbox: their names and how they get there.
 
-A picture's bytes depend on its request alone: the graph in it carries the template's own
-``filename_prefix``, the record no job id and no time. So the same request and seed gives the
-same file twice, and dragging it into ComfyUI brings the graph back.
+What is in a picture is :mod:`core.inscription`'s part. A name is chosen once, noted in the journal,
+and then written to, however often the writing is cut off.
 """
 
-import json
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
 
-from bridge.request import Request
-from bridge.workflow import Workflow
-from core import png_text
 from models import store
 
-RECORD = "vulcan"  # keyword of our record
-GRAPH = "prompt"  # keyword under which ComfyUI looks for the graph
+SIDECAR = ".json"
 
 
 @dataclass(frozen=True, slots=True)
-class Provenance:
-    """What a picture was made with, beside its request.
+class Picture:
+    """A file to be kept.
 
     Attributes:
-        unet_sha256: hash of the diffusion model file.
-        loras: hash by file name, for the request's LoRAs.
-        host: the host's software, as it names itself.
+        content: its bytes.
+        suffix: ending of its name, with the dot.
+        sidecar: JSON to lie beside it; ``None`` where the file carries everything itself.
     """
 
-    unet_sha256: str
-    loras: Mapping[str, str]
-    host: str
+    content: bytes
+    suffix: str = ".png"
+    sidecar: bytes | None = None
 
 
-def record(request: Request, provenance: Provenance) -> str:
-    """Return the JSON that makes a picture repeatable: request, seed, hashes, software."""
-    entry: dict[str, Any] = {
-        "request": asdict(request),
-        "unet_sha256": provenance.unet_sha256,
-        "lora_sha256": dict(provenance.loras),
-        "host": provenance.host,
-    }
-    return json.dumps(entry, ensure_ascii=False, sort_keys=True)
-
-
-def inscribed(png: bytes, graph: Workflow, note: str) -> bytes:
-    """Return the picture with graph and record in its text chunks.
-
-    Raises:
-        png_text.PngError: the host sent something else than a whole PNG.
-    """
-    return png_text.with_texts(png, {GRAPH: json.dumps(graph, ensure_ascii=False), RECORD: note})
-
-
-def choose_paths(outbox: Path, name: str, count: int) -> list[Path]:
-    """Return free names for a job's pictures; several get letters behind the index.
+def choose_paths(outbox: Path, name: str, suffixes: Sequence[str], batch: str = "") -> list[Path]:
+    """Return free names for a job's pictures; several get numbers behind the index.
 
     A name is taken only by pictures of an earlier journal: within one, names are unique.
+
+    Args:
+        outbox: folder of all pictures.
+        name: stem, without a folder.
+        suffixes: one ending per picture.
+        batch: sub-folder, with slashes; parts of it that lead elsewhere or hide are left out.
     """
-    parts = [""] if count == 1 else [f"_{part + 1}" for part in range(count)]
+    folder = outbox.joinpath(*(part for part in PurePosixPath(batch).parts if _is_plain(part)))
+    several = len(suffixes) > 1
+    parts = [f"_{number}" if several else "" for number in range(1, len(suffixes) + 1)]
     attempt, stem = 1, name
-    while any((outbox / f"{stem}{part}.png").exists() for part in parts):
+    while any(
+        _is_taken(folder, f"{stem}{part}", end) for part, end in zip(parts, suffixes, strict=True)
+    ):
         attempt += 1
         stem = f"{name}~{attempt}"
-    return [outbox / f"{stem}{part}.png" for part in parts]
+    return [folder / f"{stem}{part}{end}" for part, end in zip(parts, suffixes, strict=True)]
 
 
-def save(paths: Sequence[Path], pictures: Sequence[bytes]) -> None:
+def save(paths: Sequence[Path], pictures: Sequence[Picture]) -> None:
     """Write the pictures, each whole or not at all; writing the same again is harmless.
 
     Raises:
@@ -76,10 +59,21 @@ def save(paths: Sequence[Path], pictures: Sequence[bytes]) -> None:
     """
     for path, picture in zip(paths, pictures, strict=True):
         try:
-            _save_one(path, picture)
+            if picture.sidecar is not None:  # first: a picture is never seen without its record
+                _save_one(path.with_suffix(SIDECAR), picture.sidecar)
+            _save_one(path, picture.content)
         except OSError as error:
             error.filename = error.filename or str(path)  # a full disk does not name the file
             raise
+
+
+def _is_plain(part: str) -> bool:
+    return not part.startswith((".", "/"))
+
+
+def _is_taken(folder: Path, stem: str, suffix: str) -> bool:
+    beside = [] if suffix == ".png" else [SIDECAR]
+    return any((folder / f"{stem}{end}").exists() for end in (suffix, *beside))
 
 
 def _save_one(path: Path, picture: bytes) -> None:

@@ -20,6 +20,7 @@ from configs.settings import ROOT
 logger = logging.getLogger(__name__)
 
 LISTEN_TIMEOUT = 60.0  # seconds until a child must listen (it does so before it loads torch)
+LOG_BYTES = 5_000_000  # from this size on, a start begins a new log; one old one is kept
 STOP_TIMEOUT = 5.0  # seconds a child may take to end by itself
 
 
@@ -74,6 +75,7 @@ class HostProcess:
 
     def _start(self) -> None:
         self._scratch.mkdir(parents=True, exist_ok=True)
+        self._turn_log_over()
         with self.log.open("ab") as log:
             self._child = subprocess.Popen(
                 self._command(),
@@ -86,6 +88,10 @@ class HostProcess:
             )
         self._url = self._wait_for_url(self._child)
         logger.info("embedded host at %s (process %d)", self._url, self._child.pid)
+
+    def _turn_log_over(self) -> None:
+        if self.log.exists() and self.log.stat().st_size > LOG_BYTES:
+            self.log.replace(self.log.with_name(self.log.name + ".1"))
 
     def _command(self) -> Sequence[str]:
         folders = [f"--{name}={self._scratch / name}" for name in ("output", "input", "temp")]

@@ -4,10 +4,14 @@ Life of a job; every arrow is one compare-and-set in the journal::
 
     queued -> sent -> running -> rendered -> done
        ^        |        |          |
-       +--------+--------+----------+      the host lost it: once more, with the same id
+       +--------+--------+----------+      lost, moved or to be tried again, with the same id
        +--------+--------+----------+--->  failed | cancelled
+       ^                                     |
+       +-------------------------------------+   asked for with `retry`
 """
 
+import hashlib
+import json
 import uuid
 from dataclasses import dataclass
 from enum import StrEnum
@@ -17,6 +21,8 @@ from bridge.answers import ImageRef
 from bridge.request import Request
 
 JOBS = uuid.UUID("5c0a3d43-6ab0-4f3c-9f5f-7a6c8c6b7f10")  # namespace of job ids
+# What differs from image to image without a host caring.
+_FREE = ("prompt", "negative", "seed", "template", "cell", "asked", "image")
 
 
 class State(StrEnum):
@@ -33,6 +39,7 @@ class State(StrEnum):
 
 OPEN = (State.QUEUED, State.SENT, State.RUNNING, State.RENDERED)
 ON_HOST = (State.SENT, State.RUNNING, State.RENDERED)
+ENDED = (State.DONE, State.FAILED, State.CANCELLED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +50,17 @@ class Job:
         id: UUID; the prompt_id on every host.
         claim: unique name of the claimed prompt file.
         file: the user's name of that file.
+        batch: sub-folder it was dropped in, empty for the inbox itself.
         index: 1-based place in the file.
         name: stem of the picture's file name.
         state: where it is.
+        priority: higher goes first.
+        needs: :func:`needs` of its request.
         request: everything about the image.
         host: key of the host it was sent to, empty before.
         attempts: how often it was sent.
+        losses: how often its host vanished, or forgot it, while it ran.
+        strikes: how it failed so far, one fingerprint each.
         images: what the host holds, once rendered.
         paths: where the pictures are or are about to be.
         error: why it failed.
@@ -59,12 +71,17 @@ class Job:
     id: str
     claim: str
     file: str
+    batch: str
     index: int
     name: str
     state: State
+    priority: int
+    needs: str
     request: Request
     host: str
     attempts: int
+    losses: int
+    strikes: tuple[str, ...]
     images: tuple[ImageRef, ...]
     paths: tuple[Path, ...]
     error: str
@@ -83,3 +100,14 @@ class Job:
 def job_id(claim: str, index: int) -> str:
     """Derive a job's id from what it is, so that it is the same after every crash."""
     return str(uuid.uuid5(JOBS, f"{claim}#{index}"))
+
+
+def needs(request: Request) -> str:
+    """Return a short name for what a host must have to run this.
+
+    Equal for requests that only differ in text, seed or picture: a host that is fit for one is
+    fit for all of them.
+    """
+    fixed = {key: value for key, value in request.to_dict().items() if key not in _FREE}
+    text = json.dumps([fixed, request.image is not None, bool(request.negative)], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

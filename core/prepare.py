@@ -10,9 +10,11 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from configs.settings import MICRO, ROOT, Settings
+from core.provenance import Hashes
 from core.resolve import Native, Ready, UsableLora
 from models import flux, gguf_file, lora, pairing, store
 from models.errors import ModelError
@@ -22,6 +24,7 @@ from models.store import Folder
 
 logger = logging.getLogger(__name__)
 
+HASHES = "sha256.json"  # in the state folder: hashes of unchanged files
 AUTO_LORA = "auto"
 NO_LORA = ("", "none")
 FULL_SIZE = Native(width=1024, height=1024, steps=20)
@@ -54,11 +57,14 @@ class Loras:
         folder: models/loras.
         unet: header of the unet's file.
         settings: the pair's LoRA, its strength and trigger word.
-        cache: where hashes of unchanged files are remembered.
+        sha256_of: hashes a file, or remembers having done so.
     """
 
-    def __init__(self, folder: Path, unet: GgufFile, settings: Settings, cache: Path) -> None:
-        self._folder, self._unet, self._settings, self._cache = folder, unet, settings, cache
+    def __init__(
+        self, folder: Path, unet: GgufFile, settings: Settings, sha256_of: Callable[[Path], str]
+    ) -> None:
+        self._folder, self._unet, self._settings = folder, unet, settings
+        self._sha256_of = sha256_of
         self._checked: dict[str, UsableLora] = {}
 
     def find(self, name: str) -> UsableLora:
@@ -73,10 +79,8 @@ class Loras:
 
     def usual(self) -> UsableLora | None:
         """Return the pair's LoRA, if one is set."""
-        name = self._settings.lora.file
-        if name == AUTO_LORA:
-            name = micro.LORA_FILE if self._settings.model.source == MICRO else ""
-        return None if name in NO_LORA else self.find(name)
+        name = usual_lora(self._settings)
+        return self.find(name) if name else None
 
     def _listed(self, name: str) -> str:
         """Complete a name given without its suffix."""
@@ -92,7 +96,7 @@ class Loras:
             file=name,
             strength=self._settings.lora.strength,
             triggers=(own,) if own else read.trigger_words,
-            sha256=store.cached_sha256(path, self._cache),
+            sha256=self._sha256_of(path),
         )
 
 
@@ -113,20 +117,49 @@ def prepare(settings: Settings, report: Report, note: NoteChild) -> tuple[Ready,
         _make_micro(models, report, note)
     unet = _unet(settings, report, note)
     header = gguf_file.read_header(unet)
-    cache = settings.state / "sha256.json"
+    cache = settings.state / HASHES
     report("checking the pair", 0.0)
-    loras = Loras(models / Folder.LORAS, header, settings, cache)
+    loras = Loras(
+        models / Folder.LORAS, header, settings, lambda path: store.cached_sha256(path, cache)
+    )
     ready = Ready(
-        unet=_listed_name(unet, models / Folder.UNET),
+        unet=listed_name(unet, models / Folder.UNET),
         unet_path=unet,
         unet_sha256=store.cached_sha256(unet, cache),
-        text_encoders=_text_encoders(settings),
-        vae=micro.VAE_FILE if settings.model.source == MICRO else settings.model.vae,
+        text_encoders=text_encoders(settings),
+        vae=vae(settings),
         lora=loras.usual(),
-        native=_native(header),
+        native=native(header),
     )
     _write_manifest(settings.state / "manifests", ready)
-    return ready, loras
+    report("hashing the text encoders, once", 0.0)
+    return replace(ready, hashes=_hashes(ready, settings)), loras
+
+
+def _hashes(ready: Ready, settings: Settings) -> Hashes:
+    """Hash what every picture is made with; files that are not in our folders are left out."""
+
+    def known(folder: Folder, names: Sequence[str]) -> dict[str, str]:
+        found = {name: hash_of(settings, folder, name) for name in names}
+        return {name: digest for name, digest in found.items() if digest}
+
+    return Hashes(
+        unet=ready.unet_sha256,
+        text_encoders=known(Folder.TEXT_ENCODERS, ready.text_encoders),
+        vae=known(Folder.VAE, [ready.vae]),
+    )
+
+
+def hash_of(settings: Settings, folder: Folder, name: str) -> str:
+    """Return the SHA-256 of a model file by the name hosts list it under; empty if it is not here.
+
+    Only the first call reads a file (a T5 in F16 has 9.8 GB), later ones go by size and time.
+    """
+    try:
+        path = store.find(settings.folders.models / folder, name.replace("\\", "/"))
+        return store.cached_sha256(path, settings.state / HASHES)
+    except ModelError:
+        return ""
 
 
 def _make_micro(models: Path, report: Report, note: NoteChild) -> None:
@@ -139,14 +172,8 @@ def _make_micro(models: Path, report: Report, note: NoteChild) -> None:
 
 def _unet(settings: Settings, report: Report, note: NoteChild) -> Path:
     """Return the GGUF to render with, quantising the source if it is not there yet."""
-    models = settings.folders.models
-    source = Path(settings.model.source)
-    if settings.model.source == MICRO:
-        source = models / Folder.UNET / micro.UNET_FILE
-    if source.suffix == ".gguf":
-        return source
-    target = models / Folder.UNET / target_name(source, settings.model.file_type)
-    if target.is_file():
+    source, target = source_file(settings), unet_path(settings)
+    if target == source or target.is_file():
         return target
     if not source.exists():
         raise ModelError(
@@ -159,7 +186,30 @@ def _unet(settings: Settings, report: Report, note: NoteChild) -> Path:
     return target
 
 
-def _listed_name(path: Path, folder: Path) -> str:
+def source_file(settings: Settings) -> Path:
+    """Return the Flux that is quantised, or the GGUF that needs no quantising."""
+    if settings.model.source == MICRO:
+        return settings.folders.models / Folder.UNET / micro.UNET_FILE
+    return Path(settings.model.source)
+
+
+def unet_path(settings: Settings) -> Path:
+    """Return the GGUF to render with, whether it is there already or not."""
+    source = source_file(settings)
+    if source.suffix == ".gguf":
+        return source
+    return settings.folders.models / Folder.UNET / target_name(source, settings.model.file_type)
+
+
+def usual_lora(settings: Settings) -> str:
+    """Return the name of the pair's LoRA; empty for none."""
+    name = settings.lora.file
+    if name == AUTO_LORA:
+        return micro.LORA_FILE if settings.model.source == MICRO else ""
+    return "" if name in NO_LORA else name
+
+
+def listed_name(path: Path, folder: Path) -> str:
     """Return a file's name as hosts list it: with its sub-folders below the models folder."""
     return path.relative_to(folder).as_posix() if path.is_relative_to(folder) else path.name
 
@@ -210,13 +260,19 @@ def _child(
         raise PrepareError(complaint or f"{' '.join(arguments)} ended with {child.returncode}")
 
 
-def _text_encoders(settings: Settings) -> tuple[str, str]:
+def text_encoders(settings: Settings) -> tuple[str, str]:
+    """Return the names of CLIP-L and T5, as hosts list them."""
     if settings.model.source == MICRO:
         return micro.CLIP_FILE, micro.T5_FILE
     return settings.model.text_encoders
 
 
-def _native(header: GgufFile) -> Native:
+def vae(settings: Settings) -> str:
+    """Return the name of the autoencoder, as hosts list it."""
+    return micro.VAE_FILE if settings.model.source == MICRO else settings.model.vae
+
+
+def native(header: GgufFile) -> Native:
     """Choose size and steps: full-width Flux was trained at a megapixel."""
     return FULL_SIZE if flux.detect(header.shapes).hidden >= flux.FLUX_DEV.hidden else MICRO_SIZE
 

@@ -15,86 +15,23 @@ import json
 import re
 import reprlib
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
-from typing import Annotated, Any
+from typing import Any
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import ValidationError
+
+from core import axes, prompt_syntax
+from core.axes import AxisError
+from core.prompt_syntax import ProgramError
+from core.wish import MAX_IMAGES, Expand, LoraWish, PromptError, Wish, line_of
+
+__all__ = ["MAX_BYTES", "MAX_IMAGES", "LoraWish", "PromptError", "Wish", "parse", "priority"]
 
 MAX_BYTES = 1_000_000
-MAX_IMAGES = 10_000  # by one file
-Seed = Annotated[int, Field(ge=0, lt=2**64)]
-Side = Annotated[int, Field(ge=16, le=8192, multiple_of=16)]
-
-
-class PromptError(Exception):
-    """A prompt file that cannot be used.
-
-    Attributes:
-        file: the user's file name.
-        line: 1-based, 0 when the whole file is meant.
-        why: what is wrong, and what would be right.
-    """
-
-    def __init__(self, file: str, line: int, why: str) -> None:
-        """Keep the parts; the sentence is built when it is shown."""
-        super().__init__(file, line, why)
-        self.file, self.line, self.why = file, line, why
-
-    def __str__(self) -> str:
-        where = f"{self.file}, line {self.line}" if self.line else self.file
-        return f"{where}: {self.why}"
-
-
-class LoraWish(BaseModel):
-    """A LoRA by file name; ``strength`` falls back to the pair's."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    name: str
-    strength: Annotated[float, Field(ge=-10, le=10)] | None = None
-
-
-class Wish(BaseModel):
-    """What a prompt file says about one prompt; ``None`` where it says nothing.
-
-    ``lora`` is ``()`` for "none, please" and ``None`` for "as usual". ``count`` asks for that
-    many images with consecutive seeds.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    prompt: str
-    negative: str = ""
-    width: Side | None = None
-    height: Side | None = None
-    steps: Annotated[int, Field(ge=1, le=1000)] | None = None
-    guidance: Annotated[float, Field(ge=0, le=100)] | None = None
-    cfg: Annotated[float, Field(gt=0, le=100)] | None = None
-    seed: Seed | None = None
-    count: Annotated[int, Field(ge=1, le=MAX_IMAGES)] = 1
-    lora: tuple[LoraWish, ...] | None = None
-    workflow: str | None = None
-
-    @field_validator("prompt")
-    @classmethod
-    def _says_something(cls, prompt: str) -> str:
-        if not prompt.strip():
-            raise ValueError("the prompt is empty")
-        return prompt.strip()
-
-    @field_validator("lora", mode="before")
-    @classmethod
-    def _as_list(cls, lora: Any) -> Any:
-        """Accept a name, a table, a list of either, or none/false for no LoRA at all."""
-        if lora in (None, False, "", "none"):
-            return ()
-        entries = lora if isinstance(lora, list | tuple) else [lora]
-        if not all(isinstance(entry, str | dict | LoraWish) for entry in entries):
-            raise ValueError("expected a name, {name: ..., strength: ...}, a list of them, or none")
-        return [{"name": entry} if isinstance(entry, str) else entry for entry in entries]
+_HALF = re.compile(r"\\u[dD][89a-fA-F]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,13 +53,21 @@ def parse(file: str, content: bytes) -> list[Wish]:
         PromptError: not UTF-8, bad syntax, unknown key, value out of range, or no prompt at all.
     """
     text = _decode(file, content)
-    reader = _READERS[PurePath(file).suffix.lower()]
+    reader = _READERS.get(PurePath(file).suffix.lower())
+    if reader is None:
+        raise PromptError(file, 0, f"is no prompt file; these are: {', '.join(_READERS)}")
     wishes = [_wish(file, text, table) for table in reader(file, text)]
     if not wishes:
         raise PromptError(file, 0, "holds no prompt")
-    if sum(wish.count for wish in wishes) > MAX_IMAGES:
-        raise PromptError(file, 0, f"asks for more than {MAX_IMAGES} images; split it")
+    total = sum(wish.count * wish.batch * axes.count(wish) for wish in wishes)
+    if total > MAX_IMAGES:
+        raise PromptError(file, 0, f"asks for {total} images, {MAX_IMAGES} at most; split it")
     return wishes
+
+
+def priority(wishes: Sequence[Wish]) -> int:
+    """Return a file's priority: the highest of its prompts'. Higher goes first."""
+    return max((wish.priority for wish in wishes), default=0)
 
 
 def _decode(file: str, content: bytes) -> str:
@@ -163,6 +108,10 @@ def _toml(file: str, text: str) -> Iterator[_Table]:
         found = re.search(r"at line (\d+)", str(error))
         line = int(found[1]) if found else text.count("\n") + 1
         raise PromptError(file, line, f"is not TOML: {error}") from error
+    except ValueError as error:  # a number of more digits than Python reads
+        raise PromptError(file, 0, f"is not TOML that can be used: {error}") from error
+    except RecursionError as error:
+        raise PromptError(file, 0, "is nested too deeply") from error
 
 
 def _json(file: str, text: str) -> Iterator[_Table]:
@@ -170,6 +119,8 @@ def _json(file: str, text: str) -> Iterator[_Table]:
         return _spread(file, json.loads(text))
     except json.JSONDecodeError as error:
         raise PromptError(file, error.lineno, f"is not JSON: {error.msg}") from error
+    except ValueError as error:  # a number of more digits than Python reads
+        raise PromptError(file, 0, f"is not JSON that can be used: {error}") from error
     except RecursionError as error:
         raise PromptError(file, 0, "is nested too deeply") from error
 
@@ -196,6 +147,9 @@ def _read_yaml(file: str, text: str, above: int = 0) -> Any:
         line = mark.line + 1 + above if mark else 0
         why = getattr(error, "problem", None) or str(error)
         raise PromptError(file, line, f"is not YAML: {why}") from error
+    except (ValueError, LookupError, AttributeError, TypeError) as error:
+        # PyYAML falls over impossible dates, endless numbers and tags such as !!int "".
+        raise PromptError(file, 0, f"is not YAML that can be used: {error}") from error
     except RecursionError as error:
         raise PromptError(file, 0, "is nested too deeply") from error
 
@@ -220,12 +174,42 @@ def _spread(file: str, values: Any) -> Iterator[_Table]:
 
 def _wish(file: str, text: str, table: _Table) -> Wish:
     try:
-        return Wish.model_validate(dict(table.values))
+        wish = Wish.model_validate(dict(table.values))
+        axes.check(wish)
+        if wish.expand is not Expand.OFF:
+            prompt_syntax.marked(wish.prompt)
     except ValidationError as error:
         problem = error.errors()[0]
         key = str(problem["loc"][0]) if problem["loc"] else ""
-        line = _line_of(text, key, problem["input"]) or table.line
+        line = line_of(text, key, problem["input"]) or table.line
         raise PromptError(file, line, _reason(key, problem)) from error
+    except AxisError as error:
+        line = _line_of_axis(text, error.axis) or table.line
+        raise PromptError(file, line, str(error)) from error
+    except ProgramError as error:
+        said = str(table.values["prompt"])
+        line = table.line or line_of(text, "prompt", said)
+        raise PromptError(file, line, f"prompt: {error}") from error
+    if _HALF.search(text):
+        _refuse_halves(file, wish)
+    return wish.at(file, table.line, text)
+
+
+def _refuse_halves(file: str, wish: Wish) -> None:
+    """Refuse half of a surrogate pair, which JSON can write and nothing can store."""
+    try:
+        json.dumps(wish.model_dump(), ensure_ascii=False, default=str).encode()
+    except UnicodeEncodeError as error:
+        half = f"\\u{ord(str(error.object)[error.start]):x}"
+        raise PromptError(file, 0, f"holds {half}, which is half a character") from error
+
+
+def _line_of_axis(text: str, axis: str) -> int:
+    """Find the line of an axis below that of the grid; 0 if it cannot be told."""
+    lines = text.splitlines()
+    grid = line_of(text, "grid", "")
+    below = "\n".join([""] * (grid - 1) + lines[max(0, grid - 1) :])
+    return line_of(below, axis, "") or grid
 
 
 def _reason(key: str, problem: Any) -> str:
@@ -238,20 +222,3 @@ def _reason(key: str, problem: Any) -> str:
     why = problem["msg"].removeprefix("Value error, ")
     # Shortened: YAML's aliases can make a small file's value astronomically long.
     return f"{key}: {why} (got {reprlib.repr(problem['input'])})"
-
-
-def _line_of(text: str, key: str, value: Any) -> int:
-    """Find the line that gives ``key`` this value, else the first that gives it any; 0 if none.
-
-    The parsers keep no positions, so the text is searched: wrong only where one key stands
-    several times with the same bad value, and then the first is as good.
-    """
-    pattern = re.compile(rf"[\"']?{re.escape(key)}[\"']?\s*[:=]\s*(.*)") if key else None
-    given = [
-        (number, found[1])
-        for number, line in enumerate(text.splitlines(), start=1)
-        if pattern and (found := pattern.search(line))
-    ]
-    told = reprlib.repr(value).strip("'\"")
-    exact = [number for number, rest in given if told in rest]
-    return exact[0] if exact else given[0][0] if given else 0

@@ -1,15 +1,27 @@
-"""What a prompt file wishes + what is ready + defaults -> requests. Pure.
+"""What a prompt file wishes + what is ready + defaults -> requests. Pure but for wildcard files.
 
 The one place where the three meet. From here on a request is complete: nobody downstream asks
-the settings, the pair or the prompt file again.
+the settings, the pair or the prompt file again. Variants are drawn and grids are laid out here;
+the same wishes, seeds and wildcard files always give the same requests.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from bridge.request import LoraChoice, Request
-from core.prompt_file import LoraWish, Wish
+from bridge.request import InputImage, LoraChoice, Request
+from core import axes, prompt_syntax
+from core.axes import Cell
+from core.prompt_syntax import ProgramError
+from core.provenance import Hashes
+from core.wildcards import Wildcards
+from core.wish import MAX_IMAGES, Expand, PromptError, Wish
+
+if TYPE_CHECKING:
+    from core.prompt_program import Programs
+
+MOST_TEXT = 50_000_000  # characters in all prompts of one file
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +62,7 @@ class Ready:
         vae: file name.
         lora: the pair's LoRA, or none.
         native: size and steps that suit the unet.
+        hashes: of unet, text encoders and VAE, for the pictures' records.
     """
 
     unet: str
@@ -59,6 +72,7 @@ class Ready:
     vae: str
     lora: UsableLora | None
     native: Native
+    hashes: Hashes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,13 +89,30 @@ class Usual:
 
 
 FindLora = Callable[[str], UsableLora]
+FindImage = Callable[[str], InputImage]
 DrawSeed = Callable[[int], int]
+# Keys of a prompt file that are slots of a workflow, by the same names.
+SLOTS = (
+    *("negative", "width", "height", "steps", "guidance", "cfg", "seed"),
+    *("sampler", "scheduler", "denoise", "batch", "image", "lora"),
+)
+_SAYS_NOTHING = {"negative": "", "batch": 1, "lora": ()}
 
 
 def requests(
-    wishes: Sequence[Wish], ready: Ready, usual: Usual, find_lora: FindLora, draw_seed: DrawSeed
+    wishes: Sequence[Wish],
+    ready: Ready,
+    usual: Usual,
+    find_lora: FindLora,
+    draw_seed: DrawSeed,
+    wildcards: Wildcards | None = None,
+    image: InputImage | None = None,
+    find_image: FindImage | None = None,
 ) -> list[Request]:
-    """Turn a file's wishes into requests, ``count`` of each, in the file's order.
+    """Turn a file's wishes into requests, in the file's order.
+
+    Of each wish: its combinations, of each ``count`` images, of each the cells of its grid. The
+    cells of one grid share seed and drawn prompt, unless these are axes of it.
 
     Args:
         wishes: what the file says.
@@ -89,49 +120,165 @@ def requests(
         usual: what it leaves out.
         find_lora: returns a LoRA by name, checked; raises ModelError when it does not fit.
         draw_seed: seed for the image of this 1-based index, the same at every call.
+        wildcards: what ``__name__`` stands for.
+        image: the picture that came with the file, for wishes that name none.
+        find_image: returns a picture that a wish names; raises what the caller expects.
+
+    Raises:
+        PromptError: a prompt cannot be expanded, or the file asks for too much.
     """
-    made: list[Request] = []
+    if wildcards:
+        wildcards.refresh()
+    maker = _Maker(ready, usual, find_lora, draw_seed, _Expander(wildcards), image, find_image)
     for wish in wishes:
-        loras = _loras(wish.lora, ready.lora, find_lora)
-        for number in range(wish.count):
-            seed = draw_seed(len(made) + 1) if wish.seed is None else wish.seed + number
-            made.append(_request(wish, ready, usual, loras, seed % 2**64))
-    return made
+        try:
+            maker.add(wish)
+        except ProgramError as error:
+            raise PromptError(*wish.where, f"prompt: {error}") from error
+    return maker.made
 
 
-def _loras(
-    wished: tuple[LoraWish, ...] | None, usual: UsableLora | None, find: FindLora
-) -> tuple[UsableLora, ...]:
-    if wished is None:
-        return (usual,) if usual else ()
-    return tuple(_with_strength(find(wish.name), wish.strength) for wish in wished)
+class _Expander:
+    """Draws prompts; brings in the library with the first that needs it."""
+
+    def __init__(self, wildcards: Wildcards | None) -> None:
+        self._wildcards = wildcards
+        self._programs: Programs | None = None
+        self._plain: dict[str, bool] = {}
+
+    def is_plain(self, wish: Wish) -> bool:
+        if wish.expand is Expand.OFF:
+            return True
+        if wish.prompt not in self._plain:
+            self._plain[wish.prompt] = prompt_syntax.marked(wish.prompt) is None
+        return self._plain[wish.prompt]
+
+    @property
+    def programs(self) -> "Programs":
+        if self._programs is None:
+            from core.prompt_parts import Parts  # both bring pyparsing: 11 MB
+            from core.prompt_program import Programs
+
+            self._programs = Programs(Parts(self._wildcards))
+        return self._programs
+
+    def combinations(self, wish: Wish, seed: int, at_most: int) -> Sequence[str | None]:
+        """Return the wish's prompts where all are wanted, else one ``None``: to be drawn."""
+        if wish.expand is not Expand.COMBINATORIAL or self.is_plain(wish):
+            return [None]
+        return self.programs.combinations(wish.prompt, seed, {}, at_most)
+
+    def draw(self, cell: Cell, seed: int, turn: int) -> str:
+        if self.is_plain(cell.wish):
+            return cell.wish.prompt
+        return self.programs.draw(cell.wish.prompt, seed, turn, cell.variables)
+
+
+@dataclass(slots=True)
+class _Maker:
+    """Makes requests, one wish after the other."""
+
+    ready: Ready
+    usual: Usual
+    find_lora: FindLora
+    draw_seed: DrawSeed
+    expander: _Expander
+    image: InputImage | None
+    find_image: FindImage | None
+    made: list[Request] = field(default_factory=list)
+    text: int = 0
+
+    def add(self, wish: Wish) -> None:
+        cells = list(axes.cells(wish))
+        room = (MAX_IMAGES - len(self.made)) // max(1, wish.count * wish.batch * len(cells))
+        combinations = self.expander.combinations(wish, self._seed(wish, 0), room)
+        for combination in combinations:
+            for number in range(wish.count):
+                for request in self._grid(wish, cells, combination, number):
+                    self._keep(wish, request)
+
+    def _seed(self, wish: Wish, number: int) -> int:
+        seed = self.draw_seed(len(self.made) + 1) if wish.seed is None else wish.seed + number
+        return seed % 2**64
+
+    def _grid(
+        self, wish: Wish, cells: Sequence[Cell], combination: str | None, number: int
+    ) -> Iterator[Request]:
+        seed = self._seed(wish, number)
+        for cell in cells:
+            prompt = combination or self.expander.draw(cell, seed, number)
+            own = cell.wish.seed if any(axis == "seed" for axis, _ in cell.where) else None
+            yield self._request(cell, prompt, seed if own is None else own)
+
+    def _keep(self, wish: Wish, request: Request) -> None:
+        self.text += len(request.prompt) + len(request.negative) + len(request.template)
+        if self.text > MOST_TEXT:
+            raise PromptError(*wish.where, f"asks for more than {MOST_TEXT} characters of prompts")
+        self.made.append(request)
+
+    def _request(self, cell: Cell, prompt: str, seed: int) -> Request:
+        wish, usual, native = cell.wish, self.usual, self.ready.native
+        loras = self._loras(wish)
+        cfg = usual.cfg_with_negative if wish.negative and usual.cfg == 1 else usual.cfg
+        return Request(
+            prompt=_with_triggers(prompt, loras),
+            negative=wish.negative,
+            width=wish.width or usual.width or native.width,
+            height=wish.height or usual.height or native.height,
+            steps=wish.steps or usual.steps or native.steps,
+            guidance=usual.guidance if wish.guidance is None else wish.guidance,
+            cfg=wish.cfg or cfg,
+            seed=seed,
+            loras=tuple(LoraChoice(lora.file, lora.strength) for lora in loras),
+            workflow=wish.workflow or usual.workflow,
+            unet=self.ready.unet,
+            text_encoders=self.ready.text_encoders,
+            vae=self.ready.vae,
+            sampler=wish.sampler or "",
+            scheduler=wish.scheduler or "",
+            denoise=wish.denoise,
+            batch=wish.batch,
+            image=self._image(wish),
+            slots=tuple(wish.slots.items()),
+            asked=asked(wish),
+            template="" if self.expander.is_plain(wish) else wish.prompt,
+            cell=cell.where,
+        )
+
+    def _loras(self, wish: Wish) -> tuple[UsableLora, ...]:
+        if wish.lora is not None:
+            return tuple(
+                _with_strength(self.find_lora(one.name), one.strength) for one in wish.lora
+            )
+        if self.ready.lora is None and wish.strength is not None:
+            raise PromptError(*wish.where, "grid: lora.strength needs a LoRA, and none is set")
+        return (_with_strength(self.ready.lora, wish.strength),) if self.ready.lora else ()
+
+    def _image(self, wish: Wish) -> InputImage | None:
+        if wish.image is None:
+            return self.image
+        if self.find_image is None:
+            raise PromptError(*wish.where, f"image: there is no folder to look for {wish.image} in")
+        return self.find_image(wish.image)
+
+
+def asked(wish: Wish) -> tuple[str, ...]:
+    """Return the slots that the file itself set, which the workflow then must have."""
+    given: Mapping[str, object] = wish.given()
+    named = [
+        name
+        for name in SLOTS
+        if given.get(name) is not None and given[name] != _SAYS_NOTHING.get(name)
+    ]
+    if wish.strength is not None:
+        named.append("lora")
+    return (*named, *wish.slots)
 
 
 def _with_strength(lora: UsableLora, strength: float | None) -> UsableLora:
     if strength is None:
         return lora
     return UsableLora(lora.file, strength, lora.triggers, lora.sha256)
-
-
-def _request(
-    wish: Wish, ready: Ready, usual: Usual, loras: Sequence[UsableLora], seed: int
-) -> Request:
-    cfg = usual.cfg_with_negative if wish.negative and usual.cfg == 1 else usual.cfg
-    return Request(
-        prompt=_with_triggers(wish.prompt, loras),
-        negative=wish.negative,
-        width=wish.width or usual.width or ready.native.width,
-        height=wish.height or usual.height or ready.native.height,
-        steps=wish.steps or usual.steps or ready.native.steps,
-        guidance=usual.guidance if wish.guidance is None else wish.guidance,
-        cfg=wish.cfg or cfg,
-        seed=seed,
-        loras=tuple(LoraChoice(lora.file, lora.strength) for lora in loras),
-        workflow=wish.workflow or usual.workflow,
-        unet=ready.unet,
-        text_encoders=ready.text_encoders,
-        vae=ready.vae,
-    )
 
 
 def _with_triggers(prompt: str, loras: Sequence[UsableLora]) -> str:

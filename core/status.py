@@ -6,7 +6,7 @@ a pure function of the snapshot and the clock.
 
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 from rich.console import RenderableType
@@ -19,7 +19,7 @@ from core.job import State
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """The job the host works on.
+    """The job a host works on.
 
     Attributes:
         job: its id.
@@ -48,22 +48,81 @@ class Running:
 
 
 @dataclass(frozen=True, slots=True)
+class HostView:
+    """One host of the run.
+
+    Attributes:
+        url: empty while there is none.
+        reason: why this host, or what is being waited for.
+        running: the job in hand.
+        lacks: what it needs for jobs that wait, empty when it has everything.
+    """
+
+    url: str = ""
+    reason: str = "starting"
+    running: Running | None = None
+    lacks: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
     """Everything a display shows.
 
     Attributes:
-        host: URL of the host, empty while there is none.
-        reason: why this host, or what is being waited for.
+        hosts: by name, in the order of the settings.
         activity: what is being prepared, with its share done from 0 to 1.
-        running: the job in hand.
         counts: jobs by state.
+        paused: no new job is sent.
+        trouble: what keeps the whole run from going on, empty when nothing does.
     """
 
-    host: str = ""
-    reason: str = "starting"
+    hosts: Mapping[str, HostView] = field(default_factory=dict)
     activity: tuple[str, float] | None = None
-    running: Running | None = None
     counts: Mapping[State, int] = field(default_factory=dict)
+    paused: bool = False
+    trouble: str = ""
+
+    def to_json(self, now: float) -> dict[str, Any]:
+        """Return it as ``status --json`` prints it."""
+        return {
+            "hosts": {name: _view_to_json(view, now) for name, view in self.hosts.items()},
+            "activity": list(self.activity) if self.activity else None,
+            "counts": {str(state): count for state, count in self.counts.items()},
+            "paused": self.paused,
+            "trouble": self.trouble,
+        }
+
+
+def _view_to_json(view: HostView, now: float) -> dict[str, Any]:
+    running = view.running
+    return {
+        "url": view.url,
+        "reason": view.reason,
+        "lacks": view.lacks,
+        "running": running
+        and {
+            **asdict(running),
+            "seconds_left": running.seconds_left(now),
+            "for": now - running.since,
+        },
+    }
+
+
+def snapshot_from_json(told: Mapping[str, Any]) -> Snapshot:
+    """Read what :meth:`Snapshot.to_json` wrote."""
+    return Snapshot(
+        hosts={name: _view_from_json(view) for name, view in told["hosts"].items()},
+        activity=tuple(told["activity"]) if told["activity"] else None,
+        counts={State(state): count for state, count in told["counts"].items()},
+        paused=told["paused"],
+        trouble=told["trouble"],
+    )
+
+
+def _view_from_json(told: Mapping[str, Any]) -> HostView:
+    names = [field.name for field in fields(Running)]
+    running = told["running"] and Running(**{name: told["running"][name] for name in names})
+    return HostView(told["url"], told["reason"], running, told["lacks"])
 
 
 class Board:
@@ -83,9 +142,20 @@ class Board:
         """Change fields of the snapshot."""
         self._replace(lambda now: replace(now, **changes))
 
-    def progress(self, job: str, step: int, steps: int, now: float) -> None:
-        """Note a step of the running job."""
-        self._replace(lambda shot: _stepped(shot, job, step, steps, now))
+    def host(self, name: str, **changes: Any) -> None:
+        """Change what is shown of one host."""
+        self._replace(lambda now: _with_host(now, name, lambda view: replace(view, **changes)))
+
+    def progress(self, name: str, job: str, step: int, steps: int, now: float) -> None:
+        """Note a step of a host's running job."""
+        self._replace(
+            lambda shot: _with_host(shot, name, lambda view: _stepped(view, job, step, steps, now))
+        )
+
+    def running(self, name: str) -> Running | None:
+        """Return what a host works on."""
+        view = self._snapshot.hosts.get(name)
+        return view.running if view else None
 
     def _replace(self, change: Callable[[Snapshot], Snapshot]) -> None:
         with self._lock:
@@ -93,29 +163,39 @@ class Board:
         self.changed.set()
 
 
-def _stepped(shot: Snapshot, job: str, step: int, steps: int, now: float) -> Snapshot:
-    if shot.running is None or shot.running.job != job:
-        return shot
-    first = shot.running.first_step_at if step > 1 else None
+def _with_host(shot: Snapshot, name: str, change: Callable[[HostView], HostView]) -> Snapshot:
+    view = shot.hosts.get(name, HostView())
+    return replace(shot, hosts={**shot.hosts, name: change(view)})
+
+
+def _stepped(view: HostView, job: str, step: int, steps: int, now: float) -> HostView:
+    if view.running is None or view.running.job != job:
+        return view
+    first = view.running.first_step_at if step > 1 else None
     running = replace(
-        shot.running, step=step, steps=steps, first_step_at=first or (now if step else None)
+        view.running, step=step, steps=steps, first_step_at=first or (now if step else None)
     )
-    return replace(shot, running=running)
+    return replace(view, running=running)
 
 
 def render(shot: Snapshot, now: float) -> RenderableType:
-    """Draw a snapshot: host, job, steps with time left, queue."""
+    """Draw a snapshot: hosts, their jobs, steps with time left, queue."""
     table = Table.grid(padding=(0, 2))
     table.add_column(style="dim", min_width=6)
     table.add_column(ratio=1)
-    table.add_row("host", Text(f"{shot.host}  {shot.reason}".strip(), overflow="ellipsis"))
+    for view in shot.hosts.values() or (HostView(),):
+        table.add_row("host", Text(f"{view.url}  {view.reason}".strip(), overflow="ellipsis"))
+        if view.lacks:
+            table.add_row("lacks", Text(view.lacks))
+        if view.running:
+            _add_running(table, view.running, now)
     if shot.activity:
         what, share = shot.activity
-        table.add_row("", what)
+        table.add_row("", Text(what))
         table.add_row("", ProgressBar(total=1.0, completed=share, width=40))
-    if shot.running:
-        _add_running(table, shot.running, now)
-    table.add_row("queue", _counts(shot.counts))
+    table.add_row("queue", queue_line(shot.counts) + (", paused" if shot.paused else ""))
+    if shot.trouble:
+        table.add_row("halted", Text(shot.trouble, style="bold"))
     return table
 
 
@@ -123,26 +203,35 @@ def _add_running(table: Table, running: Running, now: float) -> None:
     table.add_row(
         "job", Text(f"{running.name}  {running.prompt}", overflow="ellipsis", no_wrap=True)
     )
+    table.add_row("", progress_line(running, now))
+    if running.steps:
+        table.add_row("", ProgressBar(total=running.steps, completed=running.step, width=40))
+
+
+def progress_line(running: Running, now: float) -> str:
+    """Say how far a job is."""
     if not running.steps:
-        table.add_row("", f"loading, {now - running.since:.0f} s")
-        return
+        return f"loading, {now - running.since:.0f} s"
     left = running.seconds_left(now)
-    told = f"step {running.step}/{running.steps}"
-    told += f", {_duration(left)} left" if left is not None else ""
-    bar = ProgressBar(total=running.steps, completed=running.step, width=40)
-    table.add_row("", told)
-    table.add_row("", bar)
-
-
-def _counts(counts: Mapping[State, int]) -> str:
-    waiting = counts.get(State.QUEUED, 0)
-    on_host = sum(counts.get(state, 0) for state in (State.SENT, State.RUNNING, State.RENDERED))
-    done, failed = counts.get(State.DONE, 0), counts.get(State.FAILED, 0)
-    return f"{waiting} waiting, {on_host} on the host, {done} done" + (
-        f", {failed} failed" if failed else ""
+    return f"step {running.step}/{running.steps}" + (
+        f", {duration(left)} left" if left is not None else ""
     )
 
 
-def _duration(seconds: float) -> str:
+def queue_line(counts: Mapping[State, int]) -> str:
+    """Say how many jobs are where."""
+    waiting = counts.get(State.QUEUED, 0)
+    on_host = sum(counts.get(state, 0) for state in (State.SENT, State.RUNNING, State.RENDERED))
+    told = f"{waiting} waiting, {on_host} on the host, {counts.get(State.DONE, 0)} done"
+    for state in (State.FAILED, State.CANCELLED):
+        told += f", {counts[state]} {state}" if counts.get(state) else ""
+    return told
+
+
+def duration(seconds: float) -> str:
+    """Write a time as people say it."""
     minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes} min"
     return f"{minutes} min {rest} s" if minutes else f"{rest} s"

@@ -103,7 +103,8 @@ def listen(port: int) -> socket.socket:
     Raises:
         OSError: it is taken.
     """
-    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    # Named as TCP, for asyncio turns Nagle's delay off only then: 44 ms an answer otherwise.
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listener.bind((LOOPBACK, port))
     return listener

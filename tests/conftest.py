@@ -5,6 +5,11 @@ import time
 from collections.abc import Callable
 
 import pytest
+from hypothesis import settings
+
+# Other programs may hold the machine up; a slow example is no failure.
+settings.register_profile("vulcan", deadline=None)
+settings.load_profile("vulcan")
 
 
 @pytest.fixture(autouse=True)

@@ -33,6 +33,8 @@ WALLS = {
     "uvicorn": ("host",),
     "watchdog": ("core",),
     "rich": ("core", "training"),
+    "dynamicprompts": ("core",),
+    "pyparsing": ("core",),
 }
 LONGEST = 400  # lines of a module; 300 is where to look for the missing noun
 

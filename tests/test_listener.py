@@ -8,6 +8,7 @@ from bridge import listener
 from bridge.listener import Listener, Reconnected
 from bridge.protocol import Preview, Status
 from tests.fake_host import FakeHost, serving
+from tests.offering_host import OfferingHost, is_refused
 
 Eventually = Callable[..., None]
 
@@ -77,3 +78,35 @@ def test_previews_are_dropped_when_the_owner_lags_and_states_never(host: FakeHos
     assert sum(isinstance(event, Preview) for event in held) <= listener.PREVIEWS_HELD
     assert len(held) - sum(isinstance(event, Preview) for event in held) == 500
     socket.close()
+
+
+def test_a_host_that_checks_origins_takes_our_socket_under_each_of_its_names(
+    eventually: Eventually,
+) -> None:
+    strict = OfferingHost()
+    with serving(strict):
+        port = strict.url.rsplit(":", 1)[1]
+        for name in ("127.0.0.1", "localhost", "LOCALHOST"):
+            socket = Listener(f"http://{name}:{port}", name, queue.Queue())
+            eventually(lambda name=name: name in strict.sockets)
+            socket.close()
+    assert strict.refused == []
+
+
+def test_the_check_of_origins_can_refuse() -> None:
+    assert is_refused("127.0.0.1:8188", "http://localhost:8188")
+    assert is_refused("localhost:8188", "http://evil.example")
+    assert not is_refused("studio.lan:8188", "http://evil.example")
+    assert not is_refused("127.0.0.1:8188", "http://127.0.0.1")
+
+
+def test_a_proxy_of_the_environment_does_not_see_the_socket(
+    eventually: Eventually, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    strict = OfferingHost()
+    with serving(strict):
+        socket = Listener(strict.url, "me", queue.Queue())
+        eventually(lambda: "me" in strict.sockets)
+        socket.close()

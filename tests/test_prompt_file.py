@@ -82,6 +82,35 @@ def test_no_word_about_lora_is_not_none() -> None:
         ("a.json", '"x"', 1, "no table"),
         ("a.json", "[" * 100_000, 0, "nested"),
         ("a.toml", 'prompt = "x"\ncount = 10001\n', 2, "less than or equal to 10000"),
+        ("a.toml", 'prompt = "x"\ndenoise = 0\n', 2, "greater than 0"),
+        ("a.toml", 'prompt = "x"\nbatch = 17\n', 2, "less than or equal to 16"),
+        ("a.toml", 'prompt = "x"\npriority = 101\n', 2, "less than or equal to 100"),
+        ("a.toml", 'prompt = "x"\nexpand = "some"\n', 2, "'random', 'combinatorial' or 'off'"),
+        ("a.toml", 'prompt = "x"\nslots = 3\n', 2, "names and values"),
+        ("a.toml", 'prompt = "x"\nslots = {a = [1]}\n', 2, "a is a text, a number"),
+        ("a.toml", 'prompt = "x"\nsamplr = "euler"\n', 2, "did you mean sampler?"),
+        ("a.yaml", "prompt: x\ngrid:\n  seed: [1]\n  stesp: [1]\n", 4, "did you mean steps?"),
+        ("a.yaml", "prompt: x\ngrid:\n  seed: 5\n", 2, "seed is a list of values"),
+        ("a.yaml", "prompt: x\ngrid: 5\n", 2, "axes with their values"),
+        ("a.yaml", "steps: 4\nprompt: 'a {b|c'\n", 2, "never closed"),
+        ("a.txt", "fine\na {b|c\n", 2, "never closed"),
+        ("a.yaml", "prompt: x\ngrid: {prompt: ['{a|b']}\n", 2, "never closed"),
+        ("a.yaml", "prompt: x\ncount: 99\ngrid: {seed: 1..99, steps: 1..99}\n", 3, "same pictures"),
+        ("a.yaml", "prompt: x\ngrid: {cfg: 1..99, steps: 1..99, width: [64, 128]}\n", 0, "19602"),
+        ("a.exe", "x", 0, "is no prompt file"),
+        ("a.json", '{"prompt": "a", "slots": {"": 1}}', 1, "a name is empty"),
+        ("a.json", '{"prompt": "a \\ud800"}', 0, "half a character"),
+        ("a.json", '{"prompt": "a", "slots": {"\\ud800": 1}}', 0, "half a character"),
+        ("a.json", '{"prompt": "${x}", "grid": {"var.x": ["\\udfff"]}}', 0, "half a character"),
+        ("a.yaml", 'prompt: "a \\ud800"', 0, "half a character"),
+        ("a.json", '{"prompt": "a", "seed": ' + "9" * 5000 + "}", 0, "can be used"),
+        ("a.toml", 'prompt = "a"\nseed = ' + "9" * 5000, 0, "can be used"),
+        ("a.yaml", "prompt: a\nseed: " + "9" * 5000, 0, "can be used"),
+        ("a.yaml", "prompt: a\nseed: 2026-13-45", 0, "can be used"),
+        ("a.yaml", "prompt: a\nseed: !!int ''", 0, "can be used"),
+        ("a.yaml", "prompt: a\nseed: !!timestamp x", 0, "can be used"),
+        ("a.yaml", "prompt: a\nseed: !!bool x", 0, "can be used"),
+        ("a.toml", "a = " + "[" * 50_000, 0, "nested"),
     ],
 )
 def test_errors_name_the_line_and_the_reason(name: str, text: str, line: int, says: str) -> None:
@@ -124,3 +153,55 @@ def test_any_bytes_are_wishes_or_a_prompt_error(suffix: str, content: bytes) -> 
 @given(st.text(min_size=1).filter(str.strip))
 def test_any_prompt_survives_json(prompt: str) -> None:
     assert parse("a.json", json.dumps({"prompt": prompt}))[0].prompt == prompt.strip()
+
+
+def test_expand_off_takes_any_prompt_as_it_stands() -> None:
+    assert parse("a.yaml", "prompt: 'a {b|c'\nexpand: off\n")[0].prompt == "a {b|c"
+
+
+def test_the_highest_priority_of_its_prompts_is_the_files() -> None:
+    text = "priority: -3\nprompts: [a, {prompt: b, priority: 7}, {prompt: c, priority: -9}]"
+    assert prompt_file.priority(parse("a.yaml", text)) == 7
+    assert prompt_file.priority(parse("a.txt", "x")) == 0
+
+
+def test_tables_within_grid_and_slots_are_dotted_names() -> None:
+    (wish,) = parse(
+        "a.toml",
+        'prompt = "x"\n[grid]\nlora.strength = [0.5, 1]\nseed = [1]\n[slots]\n25.steps = 3\n',
+    )
+    assert [name for name, _ in wish.grid] == ["lora.strength", "seed"]
+    assert wish.slots == {"25.steps": 3}
+
+
+def test_an_alias_bomb_in_a_grid_is_refused_in_no_time() -> None:
+    lines = ["a0: &a0 {x: 1, y: 2}"]
+    lines += [f"a{n}: &a{n} {{x: *a{n - 1}, y: *a{n - 1}}}" for n in range(1, 60)]
+    for key in ("grid", "slots"):
+        with pytest.raises(PromptError, match="more than 200 keys"):
+            parse(
+                "bomb.yaml", "\n".join([f"{key}:", *(f"  {line}" for line in lines), "prompt: x"])
+            )
+
+
+KEYS = ["prompt", "grid", "slots", "expand", "lora", "priority", "batch", "image", "steps", "count"]
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(["seed", "steps", "lora.strength", "x"]), inner, max_size=3
+        )
+    ),
+    max_leaves=8,
+)
+
+
+@given(st.dictionaries(st.sampled_from(KEYS), VALUES, max_size=5), st.text(min_size=1))
+def test_any_table_is_wishes_or_a_prompt_error(table: dict[str, object], prompt: str) -> None:
+    with contextlib.suppress(PromptError):
+        assert parse("a.json", json.dumps({"prompt": prompt, **table}))
+
+
+def test_a_whole_surrogate_pair_is_one_character() -> None:
+    assert parse("a.json", '{"prompt": "a \\ud83d\\ude00"}')[0].prompt == "a \U0001f600"

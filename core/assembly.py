@@ -1,0 +1,120 @@
+"""How a run's parts are put together from settings and what was prepared. No work is done here."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+
+from bridge import discovery, workflow, wsl
+from bridge.surroundings import Machine
+from bridge.workflow import Workflow
+from configs.settings import Settings
+from core.drop_folder import DropFolder
+from core.filing import Filing
+from core.fitness import Fitness
+from core.fleet import Fleet
+from core.host_process import HostProcess
+from core.host_source import AUTO, HostSource
+from core.input_images import InputImages
+from core.intake import Intake
+from core.job import Job
+from core.journal import Journal
+from core.prepare import Loras
+from core.resolve import Ready, Usual
+from core.run_loop import RunLoop
+from core.status import Board
+from core.tools import Patience, Tools
+from core.wildcards import Wildcards
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What the parts of one run are made of.
+
+    Attributes:
+        settings: the user's.
+        board: shared by all.
+        journal: likewise.
+        ready: unet, companions and pair.
+        loras: checked LoRAs by name.
+    """
+
+    settings: Settings
+    board: Board
+    journal: Journal
+    ready: Ready
+    loras: Loras
+
+    def intake(self, folder: DropFolder, images: InputImages) -> Intake:
+        """Make what enters prompt files."""
+        return Intake(
+            folder=folder,
+            journal=self.journal,
+            ready=self.ready,
+            usual=Usual(**self.settings.defaults.model_dump()),
+            find_lora=self.loras.find,
+            template=self._templates(),
+            wildcards=Wildcards(self.settings.folders.wildcards),
+            images=images,
+            outbox=self.settings.folders.outbox,
+            today=lambda: time.strftime("%Y-%m-%d"),
+        )
+
+    def man(self, fleet: Fleet, process: HostProcess, on_ended: Callable[[Job], None]) -> None:
+        """Give a fleet one loop for each host of the settings."""
+        host = self.settings.host
+        tools = self._tools(fleet, on_ended)
+        candidates: tuple[str, ...] = ()
+        if AUTO in host.use:
+            networking = wsl.inspect(Machine(), ask_windows=False)
+            candidates = discovery.candidates(host.candidates, networking)
+        for use in host.use:
+            source = HostSource(
+                use=use,
+                candidates=candidates,
+                process=process,
+                connect_timeout=host.connect_timeout,
+                comeback=host.comeback,
+                clock=time.monotonic,
+            )
+            self.board.host(use)
+            fleet.add(RunLoop(use, tools, source, self.ready.unet, fleet.others_work, fleet.has))
+
+    def _tools(self, fleet: Fleet, on_ended: Callable[[Job], None]) -> Tools:
+        host = self.settings.host
+        return Tools(
+            journal=self.journal,
+            template=self._templates(),
+            filing=self._filing(),
+            board=self.board,
+            fitness=Fitness(host.use),
+            patience=Patience(
+                connect_timeout=host.connect_timeout,
+                depth=host.depth,
+                grace=host.grace,
+                silence=host.silence,
+                move_after=host.move_after,
+                stall_factor=host.stall_factor,
+                stall_least=host.stall_least,
+                load=host.load,
+            ),
+            clock=time.monotonic,
+            wall=time.time,
+            on_ended=on_ended,
+            on_moved=fleet.wake,
+        )
+
+    def _filing(self) -> Filing:
+        return Filing(
+            self.journal,
+            self.settings.folders.outbox,
+            self._templates(),
+            self.ready.unet_sha256,
+            self.loras.find,
+            self.ready.hashes,
+        )
+
+    def _templates(self) -> Callable[[str], Workflow]:
+        """Return a function that reads each template once."""
+        folder = self.settings.folders.workflows
+        return cache(lambda name: workflow.named(folder, name))

@@ -1,0 +1,89 @@
+"""The workflows that come with Vulcan: do they fit the hosts that they are for?"""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from bridge import workflow
+from bridge.catalogue import Catalogue
+from bridge.check import check
+from bridge.errors import WorkflowError
+from bridge.graph import Workflow
+from bridge.request import LoraChoice
+from configs.settings import WORKFLOWS
+from host import nodes
+from host.node_types import object_info
+from tests import comfyui_catalogue, sample_request
+from tests.host_kit import folders_below
+
+FILES = {
+    "unet_name": ["x.gguf"],
+    "lora_name": ["l.safetensors"],
+    "clip_name1": ["c.safetensors", "t.safetensors"],
+    "clip_name2": ["c.safetensors", "t.safetensors"],
+    "vae_name": ["v.safetensors"],
+}
+ALL = ("img2img", "txt2img", "txt2img_custom_sampler")
+EMBEDDED = ("txt2img",)
+REQUEST = replace(
+    sample_request.REQUEST,
+    loras=(LoraChoice("l.safetensors", 0.5), LoraChoice("l.safetensors", 1.0)),
+    sampler="euler",
+    scheduler="simple",
+    denoise=0.8,
+    asked=("width", "height", "steps", "guidance", "seed", "sampler", "scheduler", "denoise"),
+)
+
+
+def embedded() -> Catalogue:
+    folders = folders_below(comfyui_catalogue.RECORDED)
+    info: dict[str, Any] = {row.name: object_info(row, folders) for row in nodes.TABLE.values()}
+    for node in info.values():
+        for name, entry in node["input"]["required"].items():
+            if name in FILES:
+                entry[0] = FILES[name]
+    return Catalogue.read(info)
+
+
+def built(name: str) -> Workflow:
+    return workflow.build(workflow.named(WORKFLOWS, name), REQUEST, "vulcan/id/img")
+
+
+def test_these_are_all_there_are() -> None:
+    assert workflow.names(WORKFLOWS) == ALL
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_each_takes_a_whole_request_and_then_runs_on_comfyui(name: str) -> None:
+    assert check(built(name), comfyui_catalogue.catalogue(**FILES)) == ()
+
+
+@pytest.mark.parametrize("name", EMBEDDED)
+def test_these_run_on_the_embedded_host(name: str) -> None:
+    assert check(built(name), embedded()) == ()
+
+
+@pytest.mark.parametrize("name", sorted(set(ALL) - set(EMBEDDED)))
+def test_the_others_are_told_apart_from_it_by_the_nodes_that_it_lacks(name: str) -> None:
+    problems = check(built(name), embedded())
+    assert {problem.kind for problem in problems} == {"node"}
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_a_negative_prompt_is_taken_where_there_is_true_cfg(name: str) -> None:
+    request = replace(REQUEST, negative="blur", cfg=2.0, asked=("negative", "cfg"))
+    template = workflow.named(WORKFLOWS, name)
+    if name == "txt2img_custom_sampler":
+        with pytest.raises(WorkflowError, match=r"cannot take cfg.*cannot take negative"):
+            workflow.build(template, request, "p")
+    else:
+        graph = workflow.build(template, request, "p")
+        assert check(graph, comfyui_catalogue.catalogue(**FILES)) == ()
+
+
+def test_a_picture_is_taken_by_the_one_that_starts_from_one() -> None:
+    template = workflow.named(WORKFLOWS, "img2img")
+    graph = workflow.build(template, replace(REQUEST, asked=("image", "batch")), "p", "in/a.png")
+    assert check(graph, comfyui_catalogue.catalogue(**FILES)) == ()
+    assert graph["7"]["inputs"]["image"] == "in/a.png"
