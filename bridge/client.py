@@ -27,7 +27,8 @@ Read = TypeVar("Read")
 
 READ_TIMEOUT = 30.0  # seconds without a byte of an answer; a host busy loading a model is slow
 # The same where asking again is cheap, so that a half-open connection is not waited out.
-LOOK_TIMEOUT = 6.0
+LOOK_TIMEOUT = 4.0
+POST_TIMEOUT = 15.0  # over a new connection; the host validates before it answers
 NOBODY = "-"  # no job is called so
 _GARBAGE = (ValidationError, ValueError, AttributeError, LookupError, TypeError, RecursionError)
 
@@ -237,7 +238,7 @@ class HostClient:
 
     def _post(self, path: str, body: Mapping[str, Any]) -> Answer:
         try:
-            timeout = min(LOOK_TIMEOUT, READ_TIMEOUT)
+            timeout = min(POST_TIMEOUT, READ_TIMEOUT)
             return self._http.ask("POST", path, timeout, json.dumps(body).encode())
         except NotSent as error:
             raise HostUnreachable(self.url, _no_answer(error)) from error

@@ -4,6 +4,7 @@ Reads the command line, hands over to the command, and turns every expected fail
 sentence and an exit code. Imported by nobody; everything it does is somewhere else.
 """
 
+import errno
 import os
 import sys
 from collections.abc import Sequence
@@ -49,10 +50,17 @@ def main(argv: Sequence[str]) -> int:
     try:
         return commands.COMMANDS[chosen.command](chosen)
     except expected_errors as error:
-        print(f"director: {error}", file=sys.stderr)
+        print(f"director: {_told(error)}", file=sys.stderr)
         return EXIT_FAILED
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
+
+
+def _told(error: Exception) -> str:
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        where = error.filename or "the state folder, the inbox or the outbox"
+        return f"the disk is full ({where}); make room and start again: nothing is lost"
+    return str(error)
 
 
 if __name__ == "__main__":
