@@ -1,11 +1,16 @@
 """Shared by all tests: nobody's own settings leak in, and small helpers."""
 
 import os
+import signal
 import time
 from collections.abc import Callable
 
 import pytest
 from hypothesis import settings
+
+# A shell starts background jobs deaf to Ctrl-C, and so are then the programs that tests interrupt.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Other programs may hold the machine up; a slow example is no failure.
 settings.register_profile("vulcan", deadline=None)
