@@ -7,13 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from bridge import listener, workflow
-from bridge.workflow import Workflow
+from bridge import listener
 from core.job import State
-from tests.bench import Bench, template
+from tests.bench import Bench
 from tests.chaos_proxy import proxied
 from tests.fake_host import FakeHost, png, serving
-from tests.sample_request import REQUEST
 
 Eventually = Callable[..., None]
 READ_TIMEOUT = 0.5  # instead of half a minute
@@ -35,10 +33,6 @@ def bench(tmp_path: Path, host: FakeHost, monkeypatch: pytest.MonkeyPatch) -> It
 
 def port_of(host: FakeHost) -> int:
     return int(host.url.rpartition(":")[2])
-
-
-def graph(prefix: str = "p/img") -> Workflow:
-    return workflow.build(template("txt2img"), REQUEST, prefix)
 
 
 # Beyond the ten
