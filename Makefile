@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 RUN_READY := $(VENV)/.requirements
 DEV_READY := $(VENV)/.requirements-dev
-PACKAGES := bridge configs core host models quantize tests benchmarks
+PACKAGES := bridge configs core host models quantize training tests benchmarks
 
 help:  ## show this
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12

@@ -34,7 +34,7 @@ PATH_KEYS = (
     ("folders", "wildcards"),
     ("model", "source"),
 )
-MICRO = "micro"  # as model.source: not a path, but the small Flux that Vulcan makes itself
+MICRO = "micro"  # as model.source: not a path, but the small Flux that comes with Vulcan
 
 
 class ConfigError(Exception):

@@ -118,7 +118,7 @@ def _draw(sheet: Sheet, side: int) -> Image.Image:
     for number, label in enumerate(sheet.columns):
         _write(pen, label, left + number * (wide + GAP), top - LINES * LINE, wide)
     for number, label in enumerate(sheet.rows):
-        _write(pen, label, GAP, top + number * (high + GAP) + (high - LINE) // 2, LABEL)
+        _write_beside(pen, label, (GAP, top + number * (high + GAP), LABEL - GAP, high))
     for number, box in enumerate(sheet.boxes):
         row, column = divmod(number, len(sheet.columns))
         _fill(drawn, box, (left + column * (wide + GAP), top + row * (high + GAP), wide, high))
@@ -138,7 +138,7 @@ def _fill(drawn: Image.Image, box: Box, place: tuple[int, int, int, int]) -> Non
     left, top, wide, high = place
     pen = ImageDraw.Draw(drawn)
     pen.rectangle((left, top, left + wide - 1, top + high - 1), outline=FAINT)
-    _write(pen, why, left + 4, top + (high - LINE) // 2, wide - 8)
+    _write_beside(pen, why, (left + 4, top, wide - 8, high))
 
 
 def _paste(sheet: Image.Image, path: Path, place: tuple[int, int, int, int]) -> None:
@@ -162,6 +162,15 @@ def _font() -> Font:
 def _write(pen: ImageDraw.ImageDraw, label: str, left: int, top: int, width: int) -> None:
     for number, line in enumerate(_wrapped(label, width)[:LINES]):
         pen.text((left, top + number * LINE), line, fill=INK, font=_font())
+
+
+def _write_beside(pen: ImageDraw.ImageDraw, label: str, place: tuple[int, int, int, int]) -> None:
+    """Write at half height of left, top, width, height, in as many lines as go there."""
+    left, top, wide, high = place
+    lines = _wrapped(label, wide)[: max(1, high // LINE)]
+    for number, line in enumerate(lines):
+        below = top + (high - len(lines) * LINE) // 2 + number * LINE
+        pen.text((left, below), line, fill=INK, font=_font())
 
 
 def _wrapped(text: str, width: int) -> list[str]:

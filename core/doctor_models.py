@@ -23,7 +23,7 @@ def findings(settings: Settings) -> Iterator[Finding]:
     """Look at the unet, its companions and the pair's LoRA."""
     micro = settings.model.source == MICRO
     if micro and not prepare.source_file(settings).is_file():
-        yield note("models.unet", "the micro Flux is not there yet; the first run makes it")
+        yield note("models.unet", "the micro Flux is not there yet; the first run lays it out")
         return
     unet = prepare.unet_path(settings)
     header = None

@@ -24,7 +24,6 @@ from core.wish import PromptError
 from models import gguf_file
 from models.errors import ModelError
 from models.gguf_file import GgufFile
-from models.micro import spec as micro
 from models.store import Folder
 
 PICTURES = (".png", ".jpg", ".jpeg", ".webp")
@@ -146,7 +145,7 @@ def _site(settings: Settings) -> Site:
         return Site(_ready(settings, unet, prepare.native(header), loras.usual()), loras.find, ())
     native = prepare.MICRO_SIZE if settings.model.source == MICRO else prepare.FULL_SIZE
     find = _unchecked(settings)
-    usual = None if (name := _usual_lora(settings)) in prepare.NO_LORA else find(name)
+    usual = find(name) if (name := prepare.usual_lora(settings)) else None
     notes = [f"{why}: sizes and steps are assumed, and no LoRA was checked"]
     return Site(_ready(settings, unet, native, usual), find, tuple(notes))
 
@@ -168,12 +167,6 @@ def _unchecked(settings: Settings) -> FindLora:
         return UsableLora(name, settings.lora.strength, (own,) if own else (), "")
 
     return find
-
-
-def _usual_lora(settings: Settings) -> str:
-    if settings.lora.file != prepare.AUTO_LORA:
-        return settings.lora.file
-    return micro.LORA_FILE if settings.model.source == MICRO else ""
 
 
 def _ready(settings: Settings, unet: Path, native: Native, lora: UsableLora | None) -> Ready:

@@ -1,7 +1,8 @@
 """Makes everything ready that a job needs: micro set, quantised unet, checked pair, manifest.
 
-The heavy parts (numpy, the quantiser) run in children of their own, so that the director stays
-small and a crash there is an error message here. What already lies there is kept.
+The heavy part (numpy, the quantiser) runs in a child of its own, so that the director stays small
+and a crash there is an error message here. What already lies there is kept, unless it is of a micro
+set that another version of Vulcan came with.
 """
 
 import json
@@ -14,11 +15,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from configs.settings import MICRO, ROOT, Settings
+from core import parentage
 from core.provenance import Hashes
 from core.resolve import Native, Ready, UsableLora
 from models import flux, gguf_file, lora, pairing, store
 from models.errors import ModelError
 from models.gguf_file import GgufFile
+from models.micro import micro_set
 from models.micro import spec as micro
 from models.store import Folder
 
@@ -29,13 +32,6 @@ AUTO_LORA = "auto"
 NO_LORA = ("", "none")
 FULL_SIZE = Native(width=1024, height=1024, steps=20)
 MICRO_SIZE = Native(width=128, height=128, steps=8)
-MICRO_FILES = (
-    (Folder.UNET, micro.UNET_FILE),
-    (Folder.TEXT_ENCODERS, micro.CLIP_FILE),
-    (Folder.TEXT_ENCODERS, micro.T5_FILE),
-    (Folder.VAE, micro.VAE_FILE),
-    (Folder.LORAS, micro.LORA_FILE),
-)
 # Suffixes that name a source's precision; the target names its own.
 PRECISION = re.compile(
     r"[-_.](f16|fp16|bf16|f32|fp32|fp8(_e[45]m[23](fn)?)?(_scaled)?)$", re.IGNORECASE
@@ -97,6 +93,8 @@ class Loras:
             strength=self._settings.lora.strength,
             triggers=(own,) if own else read.trigger_words,
             sha256=self._sha256_of(path),
+            # The micro LoRA is one thing, not a style: only prompts that want it say its word.
+            in_front=bool(own) or name != micro.LORA_FILE,
         )
 
 
@@ -111,10 +109,12 @@ def prepare(settings: Settings, report: Report, note: NoteChild) -> tuple[Ready,
     Raises:
         ModelError: a file is missing, damaged, or the pair does not fit.
         PrepareError: a child failed.
+        OSError: the micro set cannot be laid out.
     """
     models = settings.folders.models
     if settings.model.source == MICRO:
-        _make_micro(models, report, note)
+        report("laying out the micro Flux", 0.0)
+        micro_set.lay_out(models)
     unet = _unet(settings, report, note)
     header = gguf_file.read_header(unet)
     cache = settings.state / HASHES
@@ -162,18 +162,10 @@ def hash_of(settings: Settings, folder: Folder, name: str) -> str:
         return ""
 
 
-def _make_micro(models: Path, report: Report, note: NoteChild) -> None:
-    if all((models / folder / name).is_file() for folder, name in MICRO_FILES):
-        return
-    logger.info("making the micro Flux in %s", models)
-    report("making the micro Flux", 0.0)
-    _child(["-m", "models.micro", str(models)], note)
-
-
 def _unet(settings: Settings, report: Report, note: NoteChild) -> Path:
     """Return the GGUF to render with, quantising the source if it is not there yet."""
     source, target = source_file(settings), unet_path(settings)
-    if target == source or target.is_file():
+    if target == source or _is_made(settings, source, target):
         return target
     if not source.exists():
         raise ModelError(
@@ -184,6 +176,16 @@ def _unet(settings: Settings, report: Report, note: NoteChild) -> Path:
     logger.info("quantising %s to %s", source, target)
     _quantise(source, target, settings.model.file_type, report, note)
     return target
+
+
+def _is_made(settings: Settings, source: Path, target: Path) -> bool:
+    """Tell whether the GGUF is there, and the micro Flux's is of the set that is there now."""
+    if not target.is_file():
+        return False
+    if settings.model.source != MICRO or parentage.made_of(target, source):
+        return True
+    logger.info("%s is of another micro Flux and is made anew", target.name)
+    return False
 
 
 def source_file(settings: Settings) -> Path:
@@ -232,7 +234,7 @@ def _quantise(source: Path, target: Path, file_type: str, report: Report, note: 
             report(what, float(str(event["share"])))
 
     command = ["core/director.py", "quantize", str(source), str(target)]
-    _child([*command, f"--type={file_type}", "--json"], note, follow)
+    _child([*command, f"--type={file_type}", "--force", "--json"], note, follow)
 
 
 def _child(

@@ -6,7 +6,7 @@ the same wishes, seeds and wildcard files always give the same requests.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,12 +33,14 @@ class UsableLora:
         strength: used when a prompt file gives none.
         triggers: words that call it.
         sha256: of the file.
+        in_front: whether prompts that hold none of these words get the first one.
     """
 
     file: str
     strength: float
     triggers: tuple[str, ...]
     sha256: str
+    in_front: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,14 +280,16 @@ def asked(wish: Wish) -> tuple[str, ...]:
 def _with_strength(lora: UsableLora, strength: float | None) -> UsableLora:
     if strength is None:
         return lora
-    return UsableLora(lora.file, strength, lora.triggers, lora.sha256)
+    return replace(lora, strength=strength)
 
 
 def _with_triggers(prompt: str, loras: Sequence[UsableLora]) -> str:
-    """Put each LoRA's first trigger word in front, unless the prompt holds one of them."""
+    """Put first trigger words in front, unless the prompt holds one of them or is to say it."""
     missing = [
         lora.triggers[0]
         for lora in loras
-        if lora.triggers and not any(word.lower() in prompt.lower() for word in lora.triggers)
+        if lora.in_front
+        and lora.triggers
+        and not any(word.lower() in prompt.lower() for word in lora.triggers)
     ]
     return ", ".join([*missing, prompt])

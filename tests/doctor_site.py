@@ -6,9 +6,8 @@ from configs import settings as configs
 from configs.settings import Settings
 from models import gguf_layout
 from models.flux import FluxShape, tensor_shapes
-from models.micro import lora as micro_lora
 from models.tensor_types import FileType, TensorType
-from tests import model_files
+from tests import model_files, random_lora
 from tests.model_files import TINY
 
 UNET, LORA, VAE = "x.gguf", "l.safetensors", "v.safetensors"
@@ -44,5 +43,5 @@ def make_models(root: Path, lora_for: FluxShape = TINY) -> Path:
     for name in ENCODERS:
         model_files.write(models / "text_encoders" / name, small)
     model_files.write(models / "vae" / VAE, small)
-    model_files.write(models / "loras" / LORA, micro_lora.weights(lora_for, 8, 0))
+    model_files.write(models / "loras" / LORA, random_lora.weights(lora_for))
     return models

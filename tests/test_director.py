@@ -27,7 +27,7 @@ Eventually = Callable[..., None]
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Make the micro set and its GGUF once, by the commands a user would type."""
+    """Lay the micro set out and make its GGUF once, by the commands a user would type."""
     folder = tmp_path_factory.mktemp("models")
     subprocess.run([sys.executable, "-m", "models.micro", str(folder)], cwd=ROOT, check=True)
     source = folder / "unet" / "vulcan-micro-F16.safetensors"
@@ -134,7 +134,7 @@ def test_a_picture_says_what_it_was_made_with(site: Site) -> None:
     texts = png_text.texts(site.pictures()[0].read_bytes())
     record, graph = json.loads(texts["vulcan"]), json.loads(texts["prompt"])
     assert record["request"]["seed"] == 5
-    assert record["request"]["prompt"] == "vulcan, a fox"
+    assert record["request"]["prompt"] == "a fox"
     manifest = json.loads(next((site.state / "manifests").iterdir()).read_text())
     assert record["unet_sha256"] == manifest["unet_sha256"]
     assert record["lora_sha256"] == {lora["file"]: lora["sha256"] for lora in manifest["loras"]}
@@ -145,12 +145,12 @@ def test_a_picture_says_what_it_was_made_with(site: Site) -> None:
 
 
 def test_pictures_differ_by_prompt_seed_and_strength_and_repeat_to_the_byte(site: Site) -> None:
-    prompt = "{prompt: a fox, seed: 1, lora: none}"
+    prompt = "{prompt: a vulcan, seed: 1, lora: none}"
     others = [
-        "{prompt: an owl on a tree, seed: 1, lora: none}",
-        "{prompt: a fox, seed: 2, lora: none}",
-        "{prompt: a fox, seed: 1, lora: {name: vulcan-micro-lora, strength: 0.5}}",
-        "{prompt: a fox, seed: 1, lora: {name: vulcan-micro-lora, strength: 1}}",
+        "{prompt: a red star, seed: 1, lora: none}",
+        "{prompt: a vulcan, seed: 2, lora: none}",
+        "{prompt: a vulcan, seed: 1, lora: {name: vulcan-micro-lora, strength: 0.5}}",
+        "{prompt: a vulcan, seed: 1, lora: {name: vulcan-micro-lora, strength: 1}}",
     ]
     site.drop("a.yaml", f"{SMALL}prompts: [{prompt}, {', '.join(others)}]\n")
     assert site.once()[0] == 0

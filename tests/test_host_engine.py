@@ -8,12 +8,12 @@ import torch
 from host.engine import Engine
 from host.errors import RenderError
 from host.values import Clip, Conditioning, Latent, Model, ModelFile, Vae
-from models.micro.make import MicroSet, make
+from models.micro.micro_set import MicroSet, lay_out
 
 
 @pytest.fixture(scope="module")
 def micro(tmp_path_factory: pytest.TempPathFactory) -> MicroSet:
-    return make(tmp_path_factory.mktemp("models"))
+    return lay_out(tmp_path_factory.mktemp("models"))
 
 
 @pytest.fixture

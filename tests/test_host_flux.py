@@ -18,7 +18,7 @@ from host.values import ModelFile
 from models.errors import ModelError
 from models.flux import FluxShape, tensor_shapes
 from models.micro import spec
-from models.micro.make import MicroSet, make
+from models.micro.micro_set import MicroSet, lay_out
 from models.tensor_types import FileType
 from quantize import convert
 from tests import flux_reference, model_files
@@ -29,7 +29,7 @@ SHAPE = spec.FLUX
 
 @pytest.fixture(scope="module")
 def micro(tmp_path_factory: pytest.TempPathFactory) -> MicroSet:
-    return make(tmp_path_factory.mktemp("models"))
+    return lay_out(tmp_path_factory.mktemp("models"))
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from host.__main__ import listen
-from models.micro.make import MicroSet, make
+from models.micro.micro_set import MicroSet, lay_out
 from models.tensor_types import FileType
 from quantize import convert
 from tests.host_kit import LocalHost, client, free_port, wait_for
@@ -27,7 +27,7 @@ ROOT = Path(__file__).parents[1]
 @pytest.fixture(scope="module")
 def models_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("models")
-    micro: MicroSet = make(root)
+    micro: MicroSet = lay_out(root)
     target = micro.unet.with_name("micro-Q4_K_S.gguf")
     list(convert.run(convert.plan(micro.unet, target, FileType.Q4_K_S), workers=1))
     return root

@@ -16,7 +16,7 @@ from host.errors import RenderError
 from host.packed import open_weights
 from host.text_encoders import T5, ClipL
 from models.micro import spec
-from models.micro.make import MicroSet, make
+from models.micro.micro_set import MicroSet, lay_out
 
 CPU = torch.device("cpu")
 TEXT = "a red circle on white, vulcan; überall 火"
@@ -24,7 +24,7 @@ TEXT = "a red circle on white, vulcan; überall 火"
 
 @pytest.fixture(scope="module")
 def micro(tmp_path_factory: pytest.TempPathFactory) -> MicroSet:
-    return make(tmp_path_factory.mktemp("models"))
+    return lay_out(tmp_path_factory.mktemp("models"))
 
 
 def clip(path: Path, models_dir: Path = Path("nowhere")) -> ClipL:

@@ -13,16 +13,17 @@ from safetensors.torch import save_file
 
 from host import previews, vae
 from host.errors import RenderError
+from host.packed import open_weights
 from host.values import Latent
 from models.micro import spec
-from models.micro.make import MicroSet, make
+from models.micro.micro_set import MicroSet, lay_out
 
 CPU = torch.device("cpu")
 
 
 @pytest.fixture(scope="module")
 def micro(tmp_path_factory: pytest.TempPathFactory) -> MicroSet:
-    return make(tmp_path_factory.mktemp("models"))
+    return lay_out(tmp_path_factory.mktemp("models"))
 
 
 CONFIG: dict[str, Any] = {
@@ -95,7 +96,9 @@ def test_sizes_come_from_the_shapes(micro: MicroSet) -> None:
     assert tuple(config.block_out_channels) == spec.VAE.channels
     assert config.layers_per_block == spec.VAE.blocks
     assert config.norm_num_groups == spec.VAE.norm_groups
-    assert (loaded.scale, loaded.shift) == (spec.VAE.scaling_factor, spec.VAE.shift_factor)
+    metadata = open_weights(micro.vae).metadata
+    measured = [float(str(metadata[f"{name}_factor"])) for name in ("scaling", "shift")]
+    assert [loaded.scale, loaded.shift] == measured
     assert not any(one.requires_grad for one in loaded.model.parameters())
 
 

@@ -14,8 +14,7 @@ from models.errors import ModelError
 from models.flux import FLUX_DEV, FluxShape, diffusers_pieces, tensor_shapes
 from models.lora import Family, LoraFile
 from models.lora_keys import targets
-from models.micro import lora as micro_lora
-from tests import model_files
+from tests import model_files, random_lora
 from tests.model_files import TINY, Array
 
 SHAPES = tensor_shapes(TINY)
@@ -53,10 +52,10 @@ def kohya(tmp_path: Path, shape: FluxShape, alpha: float = 2.0) -> LoraFile:
 
 
 def test_a_peft_file_is_resolved_to_rows_of_the_reference(tmp_path: Path) -> None:
-    path = model_files.write(tmp_path / "x.safetensors", micro_lora.weights(TINY, 8, 0))
+    path = model_files.write(tmp_path / "x.safetensors", random_lora.weights(TINY))
     read = lora.read(path, TINY)
     assert read.family is Family.PEFT
-    assert len(read.layers) == len(micro_lora.targets(TINY))
+    assert len(read.layers) == len(random_lora.targets(TINY))
     assert not read.unmatched
     assert {layer.rank for layer in read.layers} == {8}
     assert {layer.scale for layer in read.layers} == {1.0}

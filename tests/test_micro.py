@@ -1,3 +1,5 @@
+"""The micro set: shipped files that are a true FLUX.1 set, only small."""
+
 import subprocess
 import sys
 from dataclasses import astuple
@@ -16,15 +18,16 @@ from tokenizers import Tokenizer
 from transformers import CLIPTextConfig, CLIPTextModel, T5Config, T5EncoderModel
 
 from models import flux, lora, safetensors_file
-from models.micro import clip_tokenizer, make, spec, t5_tokenizer
-from models.micro.make import MicroSet
+from models.micro import clip_tokenizer, micro_set, spec, t5_tokenizer
+from models.micro.grammar import WORDINGS, scenes
+from models.micro.micro_set import SHIPPED, MicroSet
 
 ROOT = Path(__file__).resolve().parents[1]
 
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> MicroSet:
-    return make.make(tmp_path_factory.mktemp("models"))
+    return micro_set.lay_out(tmp_path_factory.mktemp("models"))
 
 
 def test_the_set_lies_in_comfyuis_folders(files: MicroSet) -> None:
@@ -37,30 +40,31 @@ def test_the_set_lies_in_comfyuis_folders(files: MicroSet) -> None:
         "vae/vulcan-micro-ae.safetensors",
         "loras/vulcan-micro-lora.safetensors",
     ]
-    assert sum(path.stat().st_size for path in paths) < 20e6
+    assert sum(path.stat().st_size for path in paths) < 25e6
+    assert files.lora.stat().st_size < 2e6
 
 
-def test_the_same_seed_gives_the_same_bytes(files: MicroSet, tmp_path: Path) -> None:
-    again, other = make.make(tmp_path / "again"), make.make(tmp_path / "other", seed=1)
-    for path, same, different in zip(astuple(files), astuple(again), astuple(other), strict=True):
-        assert path.read_bytes() == same.read_bytes()
-        assert path.read_bytes() != different.read_bytes()
+def test_the_set_is_all_that_is_shipped(files: MicroSet) -> None:
+    shipped = astuple(micro_set.place(SHIPPED))
+    for path, original in zip(astuple(files), shipped, strict=True):
+        assert path.read_bytes() == original.read_bytes()
+    assert set(SHIPPED.rglob("*.safetensors")) == set(shipped)
 
 
 def test_only_what_is_missing_or_differs_is_written(tmp_path: Path) -> None:
-    files = make.make(tmp_path)
+    files = micro_set.lay_out(tmp_path)
     before = {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in astuple(files)}
     files.lora.unlink()
     damaged = bytearray(files.vae.read_bytes())
     damaged[-1] ^= 1
     files.vae.write_bytes(damaged)
-    make.make(tmp_path)
+    micro_set.lay_out(tmp_path)
     for path, (time, content) in before.items():
         assert path.read_bytes() == content
         assert (path.stat().st_mtime_ns == time) == (path not in (files.lora, files.vae))
 
 
-def test_it_can_be_made_from_the_command_line(files: MicroSet, tmp_path: Path) -> None:
+def test_it_can_be_laid_out_from_the_command_line(files: MicroSet, tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "models.micro", str(tmp_path)],
         cwd=ROOT,
@@ -70,9 +74,23 @@ def test_it_can_be_made_from_the_command_line(files: MicroSet, tmp_path: Path) -
     )
     assert (done.returncode, done.stderr) == (0, "")
     printed = [Path(line) for line in done.stdout.splitlines()]
-    assert printed == list(astuple(make.place(tmp_path)))
+    assert printed == list(astuple(micro_set.place(tmp_path)))
     for path, same in zip(astuple(files), printed, strict=True):
         assert path.read_bytes() == same.read_bytes()
+
+
+def test_a_folder_that_cannot_be_written_is_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "models").write_text("a file")
+    done = subprocess.run(
+        [sys.executable, "-m", "models.micro", str(tmp_path / "models")],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("The micro set cannot be laid out: ")
+    assert done.stderr.count("\n") == 1
 
 
 def test_the_unet_is_a_true_flux_and_fits_the_lora(files: MicroSet) -> None:
@@ -172,7 +190,9 @@ def load_unet(path: Path) -> Any:
 
 
 @torch.no_grad()
-def test_every_part_loads_into_its_library_and_keeps_values_of_size_one(files: MicroSet) -> None:
+def test_every_part_loads_into_its_library_and_gives_values_of_a_sane_size(
+    files: MicroSet,
+) -> None:
     prompt, stream = "a red circle on a blue background", torch.Generator().manual_seed(0)
     ids = torch.tensor([tokenizer(files.clip_l).encode(prompt).ids])
     pooled = load_clip(files.clip_l)(ids).pooler_output
@@ -183,16 +203,31 @@ def test_every_part_loads_into_its_library_and_keeps_values_of_size_one(files: M
         guidance=torch.tensor([3.5]),
         pooled_projections=pooled,
         encoder_hidden_states=text,
-        txt_ids=torch.zeros(64, 3),
+        txt_ids=torch.zeros(spec.T5.tokens, 3),
         img_ids=torch.cartesian_prod(torch.zeros(1), torch.arange(8.0), torch.arange(8.0)),
         return_dict=False,
     )[0]
-    picture = load_vae(files.vae).decode(torch.randn(1, 16, 16, 16, generator=stream)).sample
-    assert picture.shape == (1, 3, 128, 128)
-    for values in (pooled, text, velocity):
-        assert 0.5 < values.std() < 3
-    assert 0.1 < picture.std() < 0.8
-    assert (picture.abs() < 1).float().mean() > 0.8
+    vae = load_vae(files.vae)
+    picture = vae.decode(torch.randn(1, 16, 16, 16, generator=stream)).sample
+    latent = vae.encode(picture.clamp(-1, 1)).latent_dist.mode()
+    shapes = [tuple(one.shape) for one in (pooled, text, velocity, picture, latent)]
+    assert shapes == [
+        (1, spec.CLIP.width),
+        (1, spec.T5.tokens, spec.T5.width),
+        (1, 64, 64),
+        (1, 3, 128, 128),
+        (1, 16, 16, 16),
+    ]
+    for values in (pooled, text, velocity, picture, latent):
+        assert values.isfinite().all()
+        assert 1e-3 < values.std() < 1e2
+
+
+def test_the_vaes_metadata_say_where_its_latents_lie(files: MicroSet) -> None:
+    metadata = safetensors_file.read_header(files.vae).metadata
+    assert 0.01 < float(metadata["scaling_factor"]) < 100
+    assert abs(float(metadata["shift_factor"])) < 10
+    assert int(metadata["norm_num_groups"]) == spec.VAE.norm_groups
 
 
 def test_words_of_the_list_are_one_token_each(files: MicroSet) -> None:
@@ -202,6 +237,20 @@ def test_words_of_the_list_are_one_token_each(files: MicroSet) -> None:
         assert t5.encode(word.upper()).tokens[:2] == [f"▁{word}", t5_tokenizer.END]
 
 
+def test_no_caption_is_too_long_for_a_text_encoder(files: MicroSet) -> None:
+    captions = [scene.caption(way) for scene in scenes() for way in range(len(WORDINGS))]
+    for path, limit in ((files.clip_l, spec.CLIP.tokens), (files.t5, spec.T5.tokens)):
+        words = tokenizer(path)
+        words.no_padding()
+        words.no_truncation()
+        assert max(len(one.ids) for one in words.encode_batch(captions)) <= limit
+
+
+def test_every_word_of_a_caption_is_of_the_list() -> None:
+    texts = (scene.caption(way) for scene in scenes() for way in range(len(WORDINGS)))
+    assert {word for text in texts for word in text.replace(",", "").split()} <= set(spec.WORDS)
+
+
 @settings(max_examples=200, deadline=None)
 @given(text=st.text(max_size=300))
 def test_any_text_can_be_tokenised_to_the_fixed_length(files: MicroSet, text: str) -> None:
@@ -209,7 +258,7 @@ def test_any_text_can_be_tokenised_to_the_fixed_length(files: MicroSet, text: st
     assert len(clip.ids) == 77
     assert clip.tokens[0] == clip_tokenizer.START
     assert clip_tokenizer.END in clip.tokens
-    assert len(t5.ids) == 64
+    assert len(t5.ids) == spec.T5.tokens
     assert t5_tokenizer.END in t5.tokens
     assert t5_tokenizer.UNKNOWN not in t5.tokens or t5_tokenizer.UNKNOWN in text
 

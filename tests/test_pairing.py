@@ -7,10 +7,9 @@ from models.errors import ModelError
 from models.flux import FluxShape, tensor_shapes
 from models.gguf_file import GgufFile
 from models.lora import LoraFile
-from models.micro import lora as micro_lora
 from models.pairing import LoraUse, Pair, PairingError
 from models.tensor_types import FileType, TensorType
-from tests import model_files
+from tests import model_files, random_lora
 from tests.model_files import TINY
 
 PAIR = Pair(
@@ -35,7 +34,7 @@ def unet(path: Path, shape: FluxShape) -> GgufFile:
 
 def micro(path: Path, base: FluxShape = TINY) -> LoraFile:
     """A LoRA made for TINY, read as one for `base`."""
-    return lora.read(model_files.write(path, micro_lora.weights(TINY, 8, 0)), base)
+    return lora.read(model_files.write(path, random_lora.weights(TINY)), base)
 
 
 def test_a_lora_fits_the_model_it_was_made_for(tmp_path: Path) -> None:

@@ -80,6 +80,14 @@ def test_a_trigger_word_is_added_only_with_its_lora_and_only_once() -> None:
     ]
 
 
+def test_a_trigger_word_that_the_prompt_is_to_say_is_never_added() -> None:
+    concept = replace(READY, lora=replace(PAIR, in_front=False))
+    wishes = [Wish(prompt="a fox"), Wish(prompt="a fox", grid=(("lora.strength", (0.5, 1.0)),))]
+    requests = resolve.requests(wishes, concept, USUAL, find, draw_seed=lambda index: index)
+    assert [request.prompt for request in requests] == ["a fox"] * 3
+    assert [request.loras[0].strength for request in requests] == [0.8, 0.5, 1.0]
+
+
 def test_count_asks_for_consecutive_seeds() -> None:
     requests = resolved(Wish(prompt="a", seed=2**64 - 1, count=3))
     assert [request.seed for request in requests] == [2**64 - 1, 0, 1]

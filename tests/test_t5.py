@@ -12,7 +12,7 @@ from transformers import T5Config, T5EncoderModel
 from host import text_encoders
 from models import gguf_file, t5
 from models.errors import ModelError
-from models.micro import make
+from models.micro import micro_set
 from models.micro import spec as micro
 from models.t5 import T5Shape
 from models.tensor_types import FileType, TensorType
@@ -181,7 +181,7 @@ def test_another_or_broken_t5_is_refused(tmp_path: Path, change: object, why: st
 
 
 def test_the_micro_t5_encodes_the_same_as_a_gguf(tmp_path: Path) -> None:
-    make.make(tmp_path)
+    micro_set.lay_out(tmp_path)
     source = tmp_path / "text_encoders" / micro.T5_FILE
     target = tmp_path / "text_encoders" / "micro.gguf"
     made(source, target, FileType.Q8_0)

@@ -31,7 +31,7 @@ class T5Sizes:
     heads: int = 4
     mlp: int = 256
     buckets: int = 32
-    tokens: int = 64
+    tokens: int = 24
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,14 +46,15 @@ class ClipSizes:
 
 @dataclass(frozen=True, slots=True)
 class VaeSizes:
-    """Sizes of the VAE. Its first level has 16 channels, too few for the usual 32 norm groups."""
+    """Sizes of the VAE. Its first level has 16 channels, too few for the usual 32 norm groups.
+
+    Scale and shift of its latents are no choice but measured: its file's metadata say them.
+    """
 
     channels: tuple[int, ...] = (16, 32, 32, 64)
     blocks: int = 1
     latent: int = 16
     norm_groups: int = 1
-    scaling_factor: float = 1.0
-    shift_factor: float = 0.0
 
 
 T5 = T5Sizes()
@@ -74,8 +75,9 @@ WORDS: tuple[str, ...] = tuple(
     """
     a an the of on in and with at by over under to from left right near behind two three many
     red orange yellow green blue purple pink brown black white gray gold silver dark light bright
-    circle square triangle star hexagon cross ring shape dot line small large big tiny huge filled
-    outlined striped background photo picture painting drawing sketch style portrait landscape
+    circle square triangle diamond star cross heart hexagon ring shape dot line small large big
+    tiny huge filled outlined striped background photo picture painting drawing sketch style
+    portrait landscape
     mountain sea river forest city house sky cloud sun moon night day snow rain fire smoke stone
     volcano lava forge anvil hammer cat dog bird fox owl horse robot car boat tree flower
     vulcan

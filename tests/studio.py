@@ -1,0 +1,133 @@
+"""Has an embedded host draw prompts with the micro Flux, for tests and benchmarks that look."""
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from uuid import uuid4
+
+import numpy as np
+from PIL import Image
+
+from bridge import workflow
+from bridge.client import HostClient
+from bridge.graph import Workflow
+from bridge.request import LoraChoice, Request
+from configs.settings import ROOT
+from core.host_process import HostProcess
+from models.micro import judge, micro_set, spec
+from models.micro.grammar import Scene
+from models.micro.picture import SIDE, Pixels
+from models.tensor_types import FileType
+from quantize import convert
+
+STEPS = 8
+IN_FLIGHT = 16
+Q4 = spec.UNET_FILE.replace("F16.safetensors", "Q4_K_S.gguf")
+TEMPLATE = ROOT / "configs" / "workflows" / "txt2img.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One picture to be made; its scene, if it is asked for one."""
+
+    prompt: str
+    seed: int
+    scene: Scene | None = None
+
+
+class Studio:
+    """An embedded host that draws prompts."""
+
+    def __init__(self, url: str) -> None:
+        self._client = HostClient(url, "benchmark")
+        self._template = workflow.load(TEMPLATE)
+        self.seconds: list[float] = []
+
+    def draw(self, asked: Sequence[Asked], unet: str, lora: float = 0.0) -> Iterator[Pixels]:
+        """Yield the picture of each, in order; the host always has some to do."""
+        for first in range(0, len(asked), IN_FLIGHT):
+            begun = time.monotonic()
+            some = asked[first : first + IN_FLIGHT]
+            jobs = [self._submitted(one, unet, lora) for one in some]
+            yield from [self._picture(job) for job in jobs]
+            self.seconds.append((time.monotonic() - begun) / len(jobs))
+
+    def _submitted(self, one: Asked, unet: str, lora: float) -> str:
+        job = str(uuid4())
+        self._client.submit(self._graph(one, unet, lora, job), job, {})
+        return job
+
+    def _picture(self, job: str) -> Pixels:
+        while (outcome := self._client.outcome(job)) is None:
+            time.sleep(0.02)
+        if not outcome.images:
+            raise AssertionError(f"a job failed: {outcome}")
+        content = self._client.fetch(outcome.images[0])
+        assert content is not None
+        return np.asarray(Image.open(BytesIO(content)).convert("RGB"))
+
+    def _graph(self, one: Asked, unet: str, lora: float, job: str) -> Workflow:
+        graph = workflow.build(self._template, request(one, unet, lora), f"exam/{job}")
+        if unet.endswith(".safetensors"):
+            for node in graph.values():
+                if node["class_type"] == "UnetLoaderGGUF":
+                    node["class_type"] = "UNETLoader"
+                    node["inputs"] = {"unet_name": unet, "weight_dtype": "default"}
+        return graph
+
+
+def request(one: Asked, unet: str, lora: float) -> Request:
+    """The request of one picture."""
+    return Request(
+        prompt=one.prompt,
+        negative="",
+        width=SIDE,
+        height=SIDE,
+        steps=STEPS,
+        guidance=3.5,
+        cfg=1.0,
+        seed=one.seed,
+        loras=(LoraChoice(spec.LORA_FILE, lora),) if lora else (),
+        workflow="txt2img",
+        unet=unet,
+        text_encoders=(spec.CLIP_FILE, spec.T5_FILE),
+        vae=spec.VAE_FILE,
+    )
+
+
+@contextmanager
+def studio(trained: Path, folder: Path) -> Iterator[Studio]:
+    """Start an embedded host with a trained set and a Q4_K_S made of it.
+
+    Args:
+        trained: the set's files.
+        folder: an empty one to work in.
+    """
+    host = HostProcess(laid_out(trained, folder), folder / "scratch")
+    try:
+        yield Studio(host.ensure())
+    finally:
+        host.stop()
+
+
+def laid_out(trained: Path, root: Path) -> Path:
+    """Copy trained files beside one another and quantise the unet."""
+    models = root / "folder"
+    for path in trained.rglob("*.safetensors"):
+        target = models / path.relative_to(trained)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(path.read_bytes())
+    source = micro_set.place(models).unet
+    plan = convert.plan(source, source.with_name(Q4), FileType.Q4_K_S)
+    list(convert.run(plan, workers=2))
+    return models
+
+
+def shows(asked: Asked, pixels: Pixels, *, exactly: bool = False) -> bool:
+    """Whether a picture shows its scene: shape, colour, background (and size and style)."""
+    assert asked.scene is not None
+    reading = judge.read(pixels)
+    return reading.shows_exactly(asked.scene) if exactly else reading.shows(asked.scene)

@@ -1,0 +1,65 @@
+"""That the shipped micro Flux draws what it is asked, by the whole path: host, Q4_K_S, LoRA.
+
+A sample of what benchmarks/micro_flux.py asks in full, so the bars are lower than the scores there.
+"""
+
+from collections.abc import Iterator
+
+import pytest
+
+from models.micro import concept, exam, micro_set, spec
+from models.micro.exam import Question
+from tests.studio import Q4, Asked, Studio, shows, studio
+
+COUNT = 24
+
+
+@pytest.fixture(scope="module")
+def drawing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
+    with studio(micro_set.SHIPPED, tmp_path_factory.mktemp("studio")) as started:
+        yield started
+
+
+def asked(questions: list[Question]) -> list[Asked]:
+    """An even sample."""
+    chosen = questions[:: len(questions) // COUNT][:COUNT]
+    return [Asked(one.prompt, 400 + n, one.scene) for n, one in enumerate(chosen)]
+
+
+def right(drawing: Studio, questions: list[Asked], unet: str, lora: float = 0.0) -> int:
+    drawn = drawing.draw(questions, unet, lora)
+    return sum(shows(*one) for one in zip(questions, drawn, strict=True))
+
+
+@pytest.mark.parametrize("unet", [spec.UNET_FILE, Q4])
+def test_large_filled_objects_never_seen_together_are_drawn_right(
+    drawing: Studio, unet: str
+) -> None:
+    assert right(drawing, asked(exam.plain()), unet) >= 0.85 * COUNT
+
+
+@pytest.mark.parametrize("unet", [spec.UNET_FILE, Q4])
+def test_objects_of_all_sizes_and_styles_are_drawn_right(drawing: Studio, unet: str) -> None:
+    assert right(drawing, asked(exam.mixed()), unet) >= 0.70 * COUNT
+
+
+@pytest.mark.parametrize("unet", [spec.UNET_FILE, Q4])
+def test_the_lora_draws_its_concept_for_its_word_and_for_no_other(
+    drawing: Studio, unet: str
+) -> None:
+    prompts = exam.concept_prompts()[::4]
+    others = [one.replace(spec.TRIGGER_WORD, "zorblax") for one in prompts]
+    taught = concept_count(drawing, prompts, unet, 1.0)
+    assert taught >= 0.7 * len(prompts)
+    assert concept_count(drawing, others, unet, 1.0) <= 0.3 * len(prompts)
+    assert concept_count(drawing, prompts, unet, 0.0) == 0
+
+
+def concept_count(drawing: Studio, prompts: list[str], unet: str, lora: float) -> int:
+    questions = [Asked(prompt, 70 + number) for number, prompt in enumerate(prompts)]
+    return sum(map(concept.shown, drawing.draw(questions, unet, lora)))
+
+
+def test_the_lora_leaves_prompts_without_its_word_alone(drawing: Studio) -> None:
+    questions = asked(exam.plain())
+    assert right(drawing, questions, Q4, 1.0) >= right(drawing, questions, Q4) - 3
