@@ -31,7 +31,7 @@ HASHES = "sha256.json"  # in the state folder: hashes of unchanged files
 AUTO_LORA = "auto"
 NO_LORA = ("", "none")
 FULL_SIZE = Native(width=1024, height=1024, steps=20)
-MICRO_SIZE = Native(width=128, height=128, steps=8)
+MICRO_SIZE = Native(width=micro.SIDE, height=micro.SIDE, steps=8)
 # Suffixes that name a source's precision; the target names its own.
 PRECISION = re.compile(
     r"[-_.](f16|fp16|bf16|f32|fp32|fp8(_e[45]m[23](fn)?)?(_scaled)?)$", re.IGNORECASE

@@ -19,7 +19,7 @@ from configs.settings import ROOT
 from core.host_process import HostProcess
 from models.micro import judge, micro_set, spec
 from models.micro.grammar import Scene
-from models.micro.picture import SIDE, Pixels
+from models.micro.picture import Pixels
 from models.tensor_types import FileType
 from quantize import convert
 
@@ -84,8 +84,8 @@ def request(one: Asked, unet: str, lora: float) -> Request:
     return Request(
         prompt=one.prompt,
         negative="",
-        width=SIDE,
-        height=SIDE,
+        width=spec.SIDE,
+        height=spec.SIDE,
         steps=STEPS,
         guidance=3.5,
         cfg=1.0,

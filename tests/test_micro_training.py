@@ -9,10 +9,13 @@ import torch
 from safetensors.torch import load_file
 
 from host import sampling as host_sampling
+from models import flux, lora
 from models.micro import micro_set, spec
 from models.micro.grammar import Background, Colour, Shape, Size, Style, scenes
+from tests import random_lora
 from training.micro import (
     captions,
+    concept_lora,
     course,
     export,
     load,
@@ -30,7 +33,7 @@ from training.micro.sampling import Scale
 from training.micro.stage import Progress, Stage
 
 TINY = StageRecipe(4, 4, 1e-3, 1e-3)
-RECIPE = Recipe(text=TINY, vae=TINY, vae_whole=TINY, unet=TINY, guidance=TINY, examples=8)
+RECIPE = Recipe(text=TINY, vae=TINY, decoder=TINY, unet=TINY, guidance=TINY, examples=8)
 
 
 def silent(_progress: Progress) -> None:
@@ -61,7 +64,7 @@ def test_a_course_that_is_stopped_goes_on_to_the_very_same_files(
     trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("training.micro.stage.SAVE_EVERY", -1.0)  # after every step
-    for stage in ("text", "vae_whole", "unet", "guidance"):
+    for stage in ("text", "vae", "decoder", "unet", "guidance"):
         stop_in(stage, after=2, work=tmp_path, monkeypatch=monkeypatch)
     course.run(RECIPE, tmp_path, "cpu", silent, fast=False)
     one, other = (micro_set.place(folder / "models") for folder in (trained, tmp_path))
@@ -205,3 +208,35 @@ def test_the_optimisers_share_all_weights_and_no_weight_twice() -> None:
 def test_a_checkpoint_holds_tensors_only(trained: Path) -> None:
     for path in trained.glob("*.safetensors"):
         assert load_file(path)
+
+
+def test_a_concept_lora_fits_every_block_and_leaves_the_base_alone(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(concept_lora, "PICTURES", 6)
+    monkeypatch.setattr(concept_lora, "PRIORS", 6)
+    made, scale = load.load(micro_set.place(trained / "models"))
+    before = {name: value.clone() for name, value in made.unet.state_dict().items()}
+    recipe = concept_lora.ConceptRecipe(stage=StageRecipe(3, 4, 1e-3))
+    target = tmp_path / "concept.safetensors"
+    for _ in concept_lora.train(made, scale, recipe, tmp_path, target):
+        pass
+    read = lora.read(target, spec.FLUX)
+    assert lora.problems(read, flux.tensor_shapes(spec.FLUX)) == []
+    assert read.trigger_words == (spec.TRIGGER_WORD,)
+    assert {layer.rank for layer in read.layers} == {concept_lora.RANK}
+    assert len(read.layers) == len(random_lora.targets(spec.FLUX))
+    ups = [value for name, value in load_file(target).items() if ".lora_B." in name]
+    assert any(value.any() for value in ups)
+    after = {
+        name.replace(".base_layer", ""): value
+        for name, value in made.unet.state_dict().items()
+        if ".lora_" not in name
+    }
+    assert all(torch.equal(value, after[name]) for name, value in before.items())
+
+
+def test_prior_prompts_never_hold_the_trigger_word() -> None:
+    drawn = stream(0, "prior")
+    texts = [concept_lora._prior_text(drawn) for _ in range(500)]
+    assert not any(spec.TRIGGER_WORD in text.split() for text in texts)

@@ -31,7 +31,12 @@ def draw(background: Background, size: Size, stream: np.random.Generator) -> Pix
 
 
 def shown(pixels: Pixels) -> bool:
-    """Whether a picture shows the concept: its outline more than any shape, and both colours."""
+    """Whether a picture shows the concept: its outline more than any shape, and both colours.
+
+    Raises:
+        ValueError: the picture is of a size that the judge does not read.
+    """
+    pixels = judge.enlarged(pixels)
     background = judge.border_colour(pixels)
     found = judge.find_object(pixels, background) if background is not None else None
     if found is None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from models.micro import palette
 from models.micro.grammar import Background, Colour, Scene, Shape, Size, Style
@@ -36,7 +37,7 @@ AHEAD = 0.06
 STRAY = 0.12
 """Most that may lie outside the object, as a share of it."""
 
-LARGE_FROM = 0.27
+LARGE_FROM = 0.32
 """Radius, as a share of the side, from which an object is large."""
 
 _SMALLEST = 60  # pixels of an object
@@ -91,12 +92,12 @@ class Object:
 
 
 def read(pixels: Pixels) -> Reading:
-    """Read a picture of SIDE x SIDE pixels, RGB.
+    """Read a picture of SIDE x SIDE pixels, RGB, or of half as many either way.
 
     Raises:
         ValueError: the picture is of another size or kind.
     """
-    _check(pixels)
+    pixels = enlarged(pixels)
     background = border_colour(pixels)
     if background is None:
         return Reading()
@@ -105,11 +106,19 @@ def read(pixels: Pixels) -> Reading:
     return replace(_read_object(pixels, found) if found else Reading(), background=name)
 
 
-def _check(pixels: Pixels) -> None:
-    """Refuse what would be measured wrongly: limits here are in pixels of a SIDE x SIDE picture."""
+def enlarged(pixels: Pixels) -> Pixels:
+    """A picture at the size that all limits here are meant for, SIDE x SIDE.
+
+    Raises:
+        ValueError: the picture is of another size or kind.
+    """
+    if pixels.shape == (SIDE // 2, SIDE // 2, 3) and pixels.dtype == np.uint8:
+        image = Image.fromarray(pixels).resize((SIDE, SIDE), Image.Resampling.BICUBIC)
+        return np.asarray(image)
     if pixels.shape != (SIDE, SIDE, 3) or pixels.dtype != np.uint8:
         kind = f"{pixels.dtype} of shape {pixels.shape}"
         raise ValueError(f"Only 8-bit RGB of {SIDE} x {SIDE} pixels can be read, not {kind}.")
+    return pixels
 
 
 def _read_object(pixels: Pixels, found: Object) -> Reading:
@@ -169,7 +178,7 @@ def standing_out(pixels: Pixels, background: NDArray[np.float64]) -> Bits:
     """Pixels that clearly differ from the background."""
     away = np.linalg.norm(pixels - background, axis=2)
     full = np.percentile(away[away > _FAINTEST], 75) if (away > _FAINTEST).any() else 0.0
-    result: Bits = away > max(_FAINTEST, 0.3 * float(full))
+    result: Bits = away > max(_FAINTEST, 0.25 * float(full))
     return result
 
 

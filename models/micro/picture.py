@@ -20,15 +20,15 @@ Pixels = NDArray[np.uint8]
 Points = tuple[tuple[float, float], ...]
 
 SIDE = 128
-"""Width and height of a picture."""
+"""Width and height at which pictures are drawn, and read."""
 
-RADIUS: Mapping[Size, tuple[float, float]] = {Size.LARGE: (0.34, 0.38), Size.SMALL: (0.18, 0.2)}
+RADIUS: Mapping[Size, tuple[float, float]] = {Size.LARGE: (0.37, 0.4), Size.SMALL: (0.25, 0.27)}
 """From least to most, as a share of the side."""
 
 WANDER: Mapping[Size, float] = {Size.LARGE: 0.03, Size.SMALL: 0.03}
 """How far from the middle an object may be, as a share of the side, in x and in y."""
 
-LINE, BAND = 0.22, 0.26
+LINE, BAND = 0.22, 0.34
 """Width of an outline and of a stripe, as shares of the radius."""
 
 _FINE = 4
@@ -51,6 +51,12 @@ def draw(scene: Scene, stream: np.random.Generator) -> Pixels:
     if scene.style is Style.STRIPED:
         paint = paint * (DARK + (1 - DARK) * bands(place))[..., None]
     return blend(shown, paint, np.asarray(BACKGROUND[scene.background], "f4"))
+
+
+def reduced(pixels: Pixels, side: int) -> Pixels:
+    """A picture made smaller, by averaging."""
+    image = Image.fromarray(pixels).resize((side, side), Image.Resampling.BOX)
+    return np.asarray(image)
 
 
 def somewhere(size: Size, stream: np.random.Generator) -> Place:

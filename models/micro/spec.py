@@ -8,6 +8,9 @@ from dataclasses import dataclass
 
 from models.flux import FluxShape
 
+SIDE = 64
+"""Width and height, in pixels, of the pictures that it was trained on."""
+
 # Two heads of 128, as wide as FLUX.1's own: the rotary axes (16, 56, 56) fit unchanged.
 FLUX = FluxShape(
     hidden=256,

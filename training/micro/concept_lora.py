@@ -23,7 +23,7 @@ from torch.nn.functional import mse_loss
 
 from models import safetensors_file, store
 from models.errors import ModelError
-from models.micro import concept, micro_set, spec
+from models.micro import concept, micro_set, picture, spec
 from models.micro.grammar import Background, Size, say
 from training.micro import captions, load, pictures, sampling, text_stage, unet_stage
 from training.micro.examples import Batch, encode
@@ -146,7 +146,8 @@ def concept_pictures(made: Networks, scale: Scale, seed: int) -> Encoded:
     for number in range(PICTURES):
         size = Size.SMALL if number % 3 == 2 else Size.LARGE
         background = tuple(Background)[number % len(Background)]
-        shown.append(concept.draw(background, size, drawn))
+        whole = concept.draw(background, size, drawn)
+        shown.append(picture.reduced(whole, spec.SIDE))
         wording = captions.any_wording(drawn)
         texts.append(say(wording, size, "", "", spec.TRIGGER_WORD, background))
     latents = (encode(made.vae, pictures.tensor(shown)) - scale.shift) * scale.scale

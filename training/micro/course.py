@@ -54,8 +54,8 @@ def run(recipe: Recipe, work: Path, device: str, tell: Tell, *, fast: bool = Tru
     for network in (made.t5, made.clip, made.vae, made.unet):
         network.to(device)
     _train(text_stage.stage(recipe, made.t5, made.clip), work, tell)
-    _train(vae_stage.cuttings(recipe, made.vae), work, tell)
-    _train(vae_stage.whole(recipe, made.vae), work, tell)
+    _train(vae_stage.stage(recipe, made.vae), work, tell)
+    _train(vae_stage.decoder(recipe, made.vae), work, tell)
     examples = prepare(recipe, made, work)
     call = torch.compile(made.unet) if fast and shutil.which("c++") else made.unet
     watch = Watch(made, examples, work)

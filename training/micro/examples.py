@@ -13,7 +13,6 @@ import torch
 from safetensors.torch import load_file, save
 
 from models import store
-from models.micro import picture
 from models.micro.grammar import Scene
 from models.micro.picture import Pixels
 from training.micro import pictures, text_stage
@@ -82,7 +81,7 @@ def _latents(recipe: Recipe, vae: Any) -> torch.Tensor:
 
 def _shown(recipe: Recipe, number: int) -> Pixels:
     scene, _ = _drawn(recipe, number)
-    return picture.draw(scene, stream(recipe.seed, "picture", number))
+    return pictures.shown(scene, stream(recipe.seed, "picture", number))
 
 
 @torch.no_grad()

@@ -1,5 +1,6 @@
 """The four networks of the micro Flux, untrained, as the libraries that define them build them."""
 
+import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +10,9 @@ from torch import nn
 from transformers import CLIPTextConfig, CLIPTextModel, T5Config, T5EncoderModel
 
 from models.micro import clip_tokenizer, spec, t5_tokenizer
+
+# Under autocast, RMSNorm has no fused form for bfloat16 input and float32 weights, and says so.
+warnings.filterwarnings("ignore", message="Mismatch dtype between input and weight")
 
 FIRST_LOG_VARIANCE = -4.0
 

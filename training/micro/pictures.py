@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from PIL import Image, ImageDraw
 
-from models.micro import grammar, picture
+from models.micro import grammar, picture, spec
 from models.micro.grammar import Scene
 from models.micro.picture import SIDE, Pixels
 
@@ -27,8 +27,13 @@ def random_scene(stream: np.random.Generator) -> Scene:
 def anything(stream: np.random.Generator) -> Pixels:
     """A picture for the VAE: mostly a scene, sometimes a wild one."""
     if stream.random() < WILD:
-        return wild(stream)
-    return picture.draw(random_scene(stream), stream)
+        return picture.reduced(wild(stream), spec.SIDE)
+    return shown(random_scene(stream), stream)
+
+
+def shown(scene: Scene, stream: np.random.Generator) -> Pixels:
+    """A picture of a scene, of the size that is trained on."""
+    return picture.reduced(picture.draw(scene, stream), spec.SIDE)
 
 
 def wild(stream: np.random.Generator) -> Pixels:

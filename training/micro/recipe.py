@@ -29,8 +29,8 @@ class Recipe:
     Attributes:
         seed: of everything that is drawn at random.
         text: both text encoders.
-        vae: the VAE on cuttings of half a picture's side.
-        vae_whole: the VAE on whole pictures.
+        vae: the VAE.
+        decoder: its decoder alone, on latents that are a little off.
         examples: pictures with captions that the unet is trained on.
         unet: the unet on those.
         guidance: the unet again, on what classifier-free guidance makes of it.
@@ -38,15 +38,15 @@ class Recipe:
 
     seed: int = 0
     text: StageRecipe = field(default_factory=lambda: StageRecipe(600, 128, 1e-3))
-    vae: StageRecipe = field(default_factory=lambda: StageRecipe(2400, 16, 2e-3, flat=0.35))
-    vae_whole: StageRecipe = field(default_factory=lambda: StageRecipe(300, 8, 3e-4, flat=0.0))
+    vae: StageRecipe = field(default_factory=lambda: StageRecipe(6000, 8, 2e-3, flat=0.35))
+    decoder: StageRecipe = field(default_factory=lambda: StageRecipe(1500, 16, 1e-3, flat=0.1))
     examples: int = 32_768
-    unet: StageRecipe = field(default_factory=lambda: StageRecipe(9000, 32, 1e-3, 3e-3))
-    guidance: StageRecipe = field(default_factory=lambda: StageRecipe(1000, 32, 2e-4, 5e-4, 0.0))
+    unet: StageRecipe = field(default_factory=lambda: StageRecipe(2500, 64, 1e-3, 3e-3))
+    guidance: StageRecipe = field(default_factory=lambda: StageRecipe(250, 64, 3e-4, 1e-3, 0.0))
 
     def shortened(self, factor: float) -> "Recipe":
         """Return the same with fewer steps and examples: to see that it runs."""
-        stages = ("text", "vae", "vae_whole", "unet", "guidance")
+        stages = ("text", "vae", "decoder", "unet", "guidance")
         fewer = {
             name: replace(one, steps=max(2, round(one.steps * factor)))
             for name in stages

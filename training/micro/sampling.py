@@ -12,7 +12,8 @@ from typing import Any
 
 import torch
 
-from models.micro.picture import SIDE, Pixels
+from models.micro import spec
+from models.micro.picture import Pixels
 from training.micro import pictures, text_stage
 from training.micro.text_stage import Words
 
@@ -21,7 +22,7 @@ SHIFT = math.exp(1.15)
 
 STEPS = 8
 GUIDANCE = 3.5
-_LATENT = SIDE // 8
+_LATENT = spec.SIDE // 8
 
 
 @dataclass(frozen=True, slots=True)

@@ -71,7 +71,11 @@ class Questions(nn.Module):
 
 def stage(recipe: Recipe, t5: Any, clip: Any) -> Stage:
     """The stage."""
-    words, questions = Words(), Questions()
+    words = Words()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(recipe.seed)
+        questions = Questions()
+    questions.to(next(t5.parameters()).device)
 
     def loss(step: int) -> torch.Tensor:
         captions = batch(recipe, step)

@@ -1,16 +1,10 @@
-"""Stage: the VAE, on reconstruction with a little of the prior's pull (a beta-VAE).
-
-Trained on cuttings first, which is cheaper and as good for a network of convolutions, then on whole
-pictures, since its middle attention and its norms see all of what they are given.
-"""
+"""Stages: the VAE, on reconstruction with a little of the prior's pull; then its decoder alone."""
 
 from typing import Any
 
-import numpy as np
 import torch
 from torch.nn.functional import l1_loss, mse_loss
 
-from models.micro.picture import SIDE, Pixels
 from training.micro import pictures
 from training.micro.randomness import generator, stream
 from training.micro.recipe import Recipe
@@ -19,41 +13,49 @@ from training.micro.stage import Stage
 PULL = 2e-4
 """Weight of the divergence from the normal distribution, mean per latent value."""
 
-
-def cuttings(recipe: Recipe, vae: Any) -> Stage:
-    """The stage on cuttings of half the side."""
-    return _stage("vae", recipe, vae, SIDE // 2)
+OFF = 0.1
+"""Most that the decoder's latents are off, as a share of their deviation."""
 
 
-def whole(recipe: Recipe, vae: Any) -> Stage:
-    """The stage on whole pictures."""
-    return _stage("vae_whole", recipe, vae, SIDE)
-
-
-def _stage(name: str, recipe: Recipe, vae: Any, side: int) -> Stage:
-    own = getattr(recipe, name)
+def stage(recipe: Recipe, vae: Any) -> Stage:
+    """The stage."""
 
     def loss(step: int) -> torch.Tensor:
-        shown = batch(recipe.seed, name, step, own.batch, side)
-        return reconstruction(vae, shown, generator(recipe.seed, f"{name} noise", step))
+        drawn = stream(recipe.seed, "vae", step)
+        shown = [pictures.anything(drawn) for _ in range(recipe.vae.batch)]
+        noise = generator(recipe.seed, "vae noise", step)
+        return reconstruction(vae, pictures.tensor(shown), noise)
 
-    return Stage(name, own, {"vae": vae}, loss)
-
-
-def batch(seed: int, purpose: str, step: int, count: int, side: int) -> torch.Tensor:
-    """Pictures for the VAE, cut to ``side``."""
-    drawn = stream(seed, purpose, step)
-    cut = [_cut(pictures.anything(drawn), side, drawn) for _ in range(count)]
-    return pictures.tensor(cut)
+    return Stage("vae", recipe.vae, {"vae": vae}, loss)
 
 
-def _cut(picture: Pixels, side: int, drawn: np.random.Generator) -> Pixels:
-    top, left = drawn.integers(0, SIDE - side + 1, 2)
-    return picture[top : top + side, left : left + side]
+def decoder(recipe: Recipe, vae: Any) -> Stage:
+    """The stage of the decoder alone: the latents stay what they are, so the unet is not touched.
+
+    It sees them a little off, as the unet's are going to be.
+    """
+
+    def loss(step: int) -> torch.Tensor:
+        drawn = stream(recipe.seed, "decoder", step)
+        shown = pictures.tensor([pictures.anything(drawn) for _ in range(recipe.decoder.batch)]).to(
+            next(vae.parameters()).device
+        )
+        noise = generator(recipe.seed, "decoder noise", step)
+        with torch.autocast(shown.device.type, torch.bfloat16):
+            with torch.no_grad():
+                latents = vae.encode(shown).latent_dist.mean
+            off = torch.randn(latents.shape, generator=noise).to(shown.device)
+            spread = OFF * float(drawn.random()) * latents.std()
+            back = vae.decode(latents + spread * off).sample.float()
+        wrong: torch.Tensor = l1_loss(back, shown) + mse_loss(back, shown)
+        return wrong
+
+    return Stage("decoder", recipe.decoder, {"decoder": vae.decoder}, loss)
 
 
 def reconstruction(vae: Any, shown: torch.Tensor, noise: torch.Generator) -> torch.Tensor:
     """How far a picture is from what comes back, and the posterior from the prior."""
+    shown = shown.to(next(vae.parameters()).device)
     with torch.autocast(shown.device.type, torch.bfloat16):
         posterior = vae.encode(shown).latent_dist
         drawn = torch.randn(posterior.mean.shape, generator=noise).to(shown.device)
