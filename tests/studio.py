@@ -70,12 +70,12 @@ class Studio:
         return np.asarray(Image.open(BytesIO(content)).convert("RGB"))
 
     def _graph(self, one: Asked, unet: str, lora: float, job: str) -> Workflow:
-        graph = workflow.build(self._template, request(one, unet, lora), f"exam/{job}")
-        if unet.endswith(".safetensors"):
-            for node in graph.values():
-                if node["class_type"] == "UnetLoaderGGUF":
-                    node["class_type"] = "UNETLoader"
-                    node["inputs"] = {"unet_name": unet, "weight_dtype": "default"}
+        # The template has a GGUF loader; safetensors are put in its place afterwards.
+        graph = workflow.build(self._template, request(one, Q4, lora), f"exam/{job}")
+        for node in graph.values():
+            if node["class_type"] == "UnetLoaderGGUF" and unet != Q4:
+                node["class_type"] = "UNETLoader"
+                node["inputs"] = {"unet_name": unet, "weight_dtype": "default"}
         return graph
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from models.micro import concept, exam, micro_set, spec
+from models.micro import exam, micro_set, spec
 from models.micro.exam import Question
 from tests.studio import Q4, Asked, Studio, shows, studio
 
@@ -41,23 +41,6 @@ def test_large_filled_objects_never_seen_together_are_drawn_right(
 @pytest.mark.parametrize("unet", [spec.UNET_FILE, Q4])
 def test_objects_of_all_sizes_and_styles_are_drawn_right(drawing: Studio, unet: str) -> None:
     assert right(drawing, asked(exam.mixed()), unet) >= 0.70 * COUNT
-
-
-@pytest.mark.parametrize("unet", [spec.UNET_FILE, Q4])
-def test_the_lora_draws_its_concept_for_its_word_and_for_no_other(
-    drawing: Studio, unet: str
-) -> None:
-    prompts = exam.concept_prompts()[::4]
-    others = [one.replace(spec.TRIGGER_WORD, "zorblax") for one in prompts]
-    taught = concept_count(drawing, prompts, unet, 1.0)
-    assert taught >= 0.7 * len(prompts)
-    assert concept_count(drawing, others, unet, 1.0) <= 0.3 * len(prompts)
-    assert concept_count(drawing, prompts, unet, 0.0) == 0
-
-
-def concept_count(drawing: Studio, prompts: list[str], unet: str, lora: float) -> int:
-    questions = [Asked(prompt, 70 + number) for number, prompt in enumerate(prompts)]
-    return sum(map(concept.shown, drawing.draw(questions, unet, lora)))
 
 
 def test_the_lora_leaves_prompts_without_its_word_alone(drawing: Studio) -> None:

@@ -57,7 +57,7 @@ class ConceptRecipe:
     """
 
     seed: int = 0
-    stage: StageRecipe = field(default_factory=lambda: StageRecipe(500, 32, 1e-3, flat=0.5))
+    stage: StageRecipe = field(default_factory=lambda: StageRecipe(600, 32, 4e-3, flat=0.3))
 
 
 @dataclass(frozen=True, slots=True)
