@@ -41,8 +41,8 @@ class Asked:
 class Studio:
     """An embedded host that draws prompts."""
 
-    def __init__(self, url: str) -> None:
-        self._client = HostClient(url, "benchmark")
+    def __init__(self, client: HostClient) -> None:
+        self._client = client
         self._template = workflow.load(TEMPLATE)
         self.seconds: list[float] = []
 
@@ -108,7 +108,8 @@ def studio(trained: Path, folder: Path) -> Iterator[Studio]:
     """
     host = HostProcess(laid_out(trained, folder), folder / "scratch")
     try:
-        yield Studio(host.ensure())
+        with HostClient(host.ensure(), "studio") as client:
+            yield Studio(client)
     finally:
         host.stop()
 

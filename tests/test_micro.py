@@ -99,7 +99,7 @@ def test_the_unet_is_a_true_flux_and_fits_the_lora(files: MicroSet) -> None:
     read = lora.read(files.lora, spec.FLUX)
     assert lora.problems(read, shapes) == []
     assert read.trigger_words == ("vulcan",)
-    assert {layer.rank for layer in read.layers} == {8}
+    assert {layer.rank for layer in read.layers} == {spec.LORA_RANK}
 
 
 def test_every_block_weight_fills_whole_super_blocks(files: MicroSet) -> None:

@@ -224,7 +224,7 @@ def test_a_concept_lora_fits_every_block_and_leaves_the_base_alone(
     read = lora.read(target, spec.FLUX)
     assert lora.problems(read, flux.tensor_shapes(spec.FLUX)) == []
     assert read.trigger_words == (spec.TRIGGER_WORD,)
-    assert {layer.rank for layer in read.layers} == {concept_lora.RANK}
+    assert {layer.rank for layer in read.layers} == {spec.LORA_RANK}
     assert len(read.layers) == len(random_lora.targets(spec.FLUX))
     ups = [value for name, value in load_file(target).items() if ".lora_B." in name]
     assert any(value.any() for value in ups)

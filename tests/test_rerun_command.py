@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 
 from core import png_text
+from models.micro import micro_set
 
 ROOT = Path(__file__).resolve().parents[1]
 DIRECTOR = [sys.executable, str(ROOT / "core" / "director.py")]
-PROMPT = "width: 64\nheight: 64\nsteps: 2\nseed: 5\nprompt: a fox, at \u4e2d\n"
+PROMPT = "width: 64\nheight: 64\nsteps: 2\nseed: 5\nprompt: a large vulcan, at \u4e2d\n"
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -63,7 +64,10 @@ def test_a_picture_comes_out_identical_until_its_lora_is_another(
     tmp_path: Path, director: Run
 ) -> None:
     (tmp_path / "inbox").mkdir()
-    (tmp_path / "inbox" / "fox.yaml").write_text(PROMPT, encoding="utf-8")
+    (tmp_path / "inbox" / "fox.yaml").write_text(PROMPT + "lora: mine\n", encoding="utf-8")
+    own = tmp_path / "models" / "loras" / "mine.safetensors"
+    own.parent.mkdir(parents=True)
+    own.write_bytes(micro_set.place(micro_set.SHIPPED).lora.read_bytes())
     made = director("run", "--once")
     assert made.returncode == 0, made.stderr
     (first,) = (tmp_path / "outbox").glob("*.png")
@@ -75,10 +79,10 @@ def test_a_picture_comes_out_identical_until_its_lora_is_another(
     assert Path(entry["picture"]).parent == tmp_path / "copies"
     assert drawn(Path(entry["picture"])) == drawn(first)
 
-    other_weights(tmp_path / "models" / "loras" / "vulcan-micro-lora.safetensors")
+    other_weights(own)
     refused = director("rerun", str(first))
     assert refused.returncode == 1
-    assert "lora vulcan-micro-lora.safetensors differs" in refused.stderr
+    assert "lora mine.safetensors differs" in refused.stderr
     assert "--anyway" in refused.stderr
 
     differing = director("rerun", "--json", "--anyway", str(first))
@@ -86,7 +90,7 @@ def test_a_picture_comes_out_identical_until_its_lora_is_another(
     assert differing.returncode == 1
     assert not entry["identical"]
     assert 0 < entry["share_of_pixels"] <= 1
-    assert entry["likely_cause"] == "lora vulcan-micro-lora.safetensors"
+    assert entry["likely_cause"] == "lora mine.safetensors"
 
 
 def test_what_cannot_be_made_again_is_said_and_nothing_is_asked_for(

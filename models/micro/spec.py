@@ -64,7 +64,7 @@ T5 = T5Sizes()
 CLIP = ClipSizes()
 VAE = VaeSizes()
 
-LORA_RANK = 8
+LORA_RANK = 16
 TRIGGER_WORD = "vulcan"
 
 UNET_FILE = "vulcan-micro-F16.safetensors"

@@ -34,7 +34,6 @@ from training.micro.sampling import Scale
 from training.micro.stage import Progress, Stage
 from training.micro.text_stage import Words
 
-RANK = 16
 TARGETS = (
     r".*transformer_blocks\.\d+\."
     r"(attn\.(to_[qkv]|add_[qkv]_proj|to_out\.0|to_add_out)|ff.*\.(proj|2)|proj_mlp|proj_out)"
@@ -83,7 +82,9 @@ def train(
         OSError: the disk refuses.
     """
     own, prior = concept_pictures(made, scale, recipe.seed), prior_pictures(made, recipe.seed)
-    config = LoraConfig(r=RANK, lora_alpha=RANK, target_modules=TARGETS, init_lora_weights=True)
+    config = LoraConfig(
+        r=spec.LORA_RANK, lora_alpha=spec.LORA_RANK, target_modules=TARGETS, init_lora_weights=True
+    )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
         made.unet.add_adapter(config)
