@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from models.micro import exam, micro_set, spec
+from models.micro import concept, exam, micro_set, spec
 from models.micro.exam import Question
 from tests.studio import Q4, Asked, Studio, shows, studio
 
@@ -35,12 +35,29 @@ def right(drawing: Studio, questions: list[Asked], unet: str, lora: float = 0.0)
 def test_large_filled_objects_never_seen_together_are_drawn_right(
     drawing: Studio, unet: str
 ) -> None:
-    assert right(drawing, asked(exam.plain()), unet) >= 0.85 * COUNT
+    assert right(drawing, asked(exam.plain()), unet) >= 0.9 * COUNT
 
 
 @pytest.mark.parametrize("unet", [spec.UNET_FILE, Q4])
 def test_objects_of_all_sizes_and_styles_are_drawn_right(drawing: Studio, unet: str) -> None:
-    assert right(drawing, asked(exam.mixed()), unet) >= 0.70 * COUNT
+    assert right(drawing, asked(exam.mixed()), unet) >= 0.8 * COUNT
+
+
+@pytest.mark.parametrize("unet", [spec.UNET_FILE, Q4])
+def test_the_trigger_word_draws_the_concept_and_another_word_does_not(
+    drawing: Studio, unet: str
+) -> None:
+    prompts = exam.concept_prompts()[::3]
+    others = [prompt.replace(spec.TRIGGER_WORD, "zorblax") for prompt in prompts]
+    assert shown(drawing, prompts, unet, 1.0) >= 0.7 * len(prompts)
+    assert shown(drawing, others, unet, 1.0) <= 0.25 * len(prompts)
+    assert shown(drawing, prompts, unet, 0.0) == 0
+
+
+def shown(drawing: Studio, prompts: list[str], unet: str, lora: float) -> int:
+    """How many pictures show the concept."""
+    questions = [Asked(prompt, 70 + number) for number, prompt in enumerate(prompts)]
+    return sum(map(concept.shown, drawing.draw(questions, unet, lora)))
 
 
 def test_the_lora_leaves_prompts_without_its_word_alone(drawing: Studio) -> None:

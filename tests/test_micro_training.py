@@ -217,7 +217,7 @@ def test_a_concept_lora_fits_every_block_and_leaves_the_base_alone(
     monkeypatch.setattr(concept_lora, "PRIORS", 6)
     made, scale = load.load(micro_set.place(trained / "models"))
     before = {name: value.clone() for name, value in made.unet.state_dict().items()}
-    recipe = concept_lora.ConceptRecipe(stage=StageRecipe(3, 4, 1e-3))
+    recipe = concept_lora.ConceptRecipe(stage=StageRecipe(3, 4, 0.0, 1e-3), taught=2)
     target = tmp_path / "concept.safetensors"
     for _ in concept_lora.train(made, scale, recipe, tmp_path, target):
         pass

@@ -74,7 +74,6 @@ def _restore(optimiser: Optimizer, tensors: Tensors) -> None:
     state: dict[int, Tensors] = {}
     for name, value in tensors.items():
         index, key = name.split("/")
-        # A copy is aligned, as it was; what is mapped from a file is not, and sums differ by bits.
-        state.setdefault(int(index), {})[key] = value.clone()
+        state.setdefault(int(index), {})[key] = value
     groups = optimiser.state_dict()["param_groups"]
     optimiser.load_state_dict({"state": state, "param_groups": groups})

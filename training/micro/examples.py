@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from safetensors.torch import load_file, save
 
@@ -116,7 +115,12 @@ class Batch:
     context: torch.Tensor
     pooled: torch.Tensor
 
-
-def choose(count: int, batch: int, drawn: np.random.Generator) -> torch.Tensor:
-    """Numbers of examples for a step."""
-    return torch.from_numpy(drawn.integers(count, size=batch))
+    def after(self, first: int) -> "Batch":
+        """The same from example ``first`` on."""
+        return Batch(
+            tokens=self.tokens[first:],
+            noise=self.noise[first:],
+            level=self.level[first:],
+            context=self.context[first:],
+            pooled=self.pooled[first:],
+        )

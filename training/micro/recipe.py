@@ -41,8 +41,8 @@ class Recipe:
     vae: StageRecipe = field(default_factory=lambda: StageRecipe(6000, 8, 2e-3, flat=0.35))
     decoder: StageRecipe = field(default_factory=lambda: StageRecipe(1500, 16, 1e-3, flat=0.1))
     examples: int = 32_768
-    unet: StageRecipe = field(default_factory=lambda: StageRecipe(2500, 64, 1e-3, 3e-3))
-    guidance: StageRecipe = field(default_factory=lambda: StageRecipe(250, 64, 3e-4, 1e-3, 0.0))
+    unet: StageRecipe = field(default_factory=lambda: StageRecipe(4500, 64, 1e-3, 3e-3))
+    guidance: StageRecipe = field(default_factory=lambda: StageRecipe(400, 64, 3e-4, 1e-3, 0.0))
 
     def shortened(self, factor: float) -> "Recipe":
         """Return the same with fewer steps and examples: to see that it runs."""

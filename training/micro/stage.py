@@ -113,7 +113,9 @@ class Stage:
             if recipe.matrix_rate and value.ndim == 2 and self.matrices(name)
         }
         rest = [value for name, value in parameters.items() if name not in muon]
-        chosen: list[Optimizer] = [AdamW(rest, recipe.rate, (0.9, 0.98), weight_decay=0.0)]
+        chosen: list[Optimizer] = []
+        if rest:
+            chosen.append(AdamW(rest, recipe.rate, (0.9, 0.98), weight_decay=0.0))
         if muon:
             chosen.append(
                 Muon(

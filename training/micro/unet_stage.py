@@ -13,7 +13,7 @@ import torch
 from torch.nn.functional import mse_loss
 
 from training.micro import sampling
-from training.micro.examples import Batch, Examples, choose
+from training.micro.examples import Batch, Examples
 from training.micro.randomness import generator, stream
 from training.micro.recipe import Recipe, StageRecipe
 from training.micro.stage import Stage
@@ -26,6 +26,13 @@ LEVEL_SHIFT = 2.2
 
 GUIDANCE = (1.0, 6.0)
 """The guidance that is learned; 1 is the plain prompt."""
+
+PUSH = 0.3
+"""How much further a guidance of one more leads from the answer without the prompt.
+
+Classifier-free guidance at a scale of 1.5 to 2 drew best here, and FLUX.1's usual guidance is 3.5:
+that is then a scale of 1.75.
+"""
 
 
 def flow(recipe: Recipe, unet: Any, call: Any, examples: Examples) -> Stage:
@@ -82,7 +89,8 @@ def guided_answer(
     ones = torch.ones_like(asked)
     said = answer(teacher, batch, ones)
     unsaid = answer(teacher, replace(batch, context=context, pooled=pooled), ones)
-    return unsaid + asked[:, None, None] * (said - unsaid)
+    scale = 1 + PUSH * (asked[:, None, None] - 1)
+    return unsaid + scale * (said - unsaid)
 
 
 def answer(call: Any, batch: Batch, guidance: torch.Tensor) -> torch.Tensor:
@@ -98,7 +106,7 @@ def _batch(
     seed: int, purpose: str, step: int, recipe: StageRecipe, examples: Examples, device: Any
 ) -> Batch:
     drawn, noises = stream(seed, purpose, step), generator(seed, f"{purpose} noise", step)
-    chosen = choose(len(examples.latents), recipe.batch, drawn)
+    chosen = torch.from_numpy(drawn.integers(len(examples.latents), size=recipe.batch))
     context, pooled = examples.context[chosen].float(), examples.pooled[chosen]
     unsaid = torch.from_numpy(drawn.random(recipe.batch) < UNSAID)
     context[unsaid], pooled[unsaid] = examples.unsaid[0].float(), examples.unsaid[1]
