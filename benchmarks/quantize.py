@@ -161,15 +161,18 @@ def random_pieces(shapes: Mapping[str, tuple[int, ...]]) -> Iterator[memoryview]
 
 
 def run_child(which: str, source: Path, target: Path) -> Run:
-    """Convert in a process of its own, with the source out of the page cache."""
+    """Convert in a process of its own."""
+    command = [sys.executable, "-m", "benchmarks.quantize", "--child", which]
+    return run_measured([*command, str(source), str(target)], source, target)
+
+
+def run_measured(command: list[str], source: Path, target: Path) -> Run:
+    """Run a process that ends by print_peak(), with the source out of the page cache."""
     target.unlink(missing_ok=True)
     forget(source)
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     started = time.monotonic()
-    command = [sys.executable, "-m", "benchmarks.quantize", "--child", which]
-    told = subprocess.run(
-        [*command, str(source), str(target)], check=True, stdout=subprocess.PIPE, text=True
-    )
+    told = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
     wall = time.monotonic() - started
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
@@ -183,6 +186,11 @@ def convert_here(which: str, source: Path, target: Path) -> None:
     plan = convert.plan(source, target, FileType.Q4_K_S)
     for _ in convert.run(plan, workers=os.cpu_count() or 1):
         pass
+    print_peak()
+
+
+def print_peak() -> None:
+    """Print the most memory that this process ever had."""
     status = Path("/proc/self/status").read_text()
     kilobytes = next(line.split()[1] for line in status.splitlines() if line.startswith("VmHWM"))
     print(int(kilobytes) * 1024)

@@ -75,6 +75,8 @@ class HostFacts:
         ram_total: bytes of the machine's memory, 0 where the host does not say.
         ram_free: likewise.
         flags: the command line that it was started with.
+        cuda: the device is one whose memory torch.cuda tells truly (DirectML names any number).
+        torch_held: bytes of the card that the host's own models and results take now.
     """
 
     version: str
@@ -90,6 +92,8 @@ class HostFacts:
     ram_total: int = 0
     ram_free: int = 0
     flags: tuple[str, ...] = ()
+    cuda: bool = False
+    torch_held: int = 0
 
 
 class _Image(BaseModel):
@@ -145,6 +149,8 @@ class _Device(BaseModel):
     type: str = ""
     vram_free: int = 0
     vram_total: int = 0
+    torch_vram_total: int = 0
+    torch_vram_free: int = 0
 
 
 class _SystemStats(BaseModel):
@@ -211,6 +217,8 @@ def facts(answer: Any) -> HostFacts:
         ram_total=read.system.ram_total,
         ram_free=read.system.ram_free,
         flags=tuple(read.system.argv[1:]),
+        cuda=device.type == "cuda",
+        torch_held=max(0, device.torch_vram_total - device.torch_vram_free),
     )
 
 

@@ -19,7 +19,8 @@ SMALL_GPU = 8 * GB  # below, a quantised Flux is loaded in part
 # Free graphics memory below which a 6 GB laptop swaps: ComfyUI keeps 0.6 GB on Windows, wants
 # 0.8 GB to compute with, and Windows itself takes up to 1 GB of the 6 (comfyui.md 6).
 WANTED_FREE = 4.5 * GB
-SMALL_GPU_FLAGS = ("--lowvram", "--reserve-vram 0.6")
+# Leaves others more room. Not --lowvram: it splits no more than ComfyUI does anyway (docs/vram.md).
+SMALL_GPU_FLAGS = ("--reserve-vram 1.0",)
 MOST_SKEW = 60.0  # seconds between our clock and the host's
 
 

@@ -63,6 +63,7 @@ class Request:
         template: the prompt as it was written, before variants and wildcards were drawn;
             empty where nothing was drawn.
         cell: where it stands in a grid: axis and value, in the order of the axes.
+        pair: name of the pair that unet, companions and LoRAs are from; empty for none.
     """
 
     prompt: str
@@ -87,6 +88,7 @@ class Request:
     asked: tuple[str, ...] = ()
     template: str = ""
     cell: tuple[tuple[str, str], ...] = ()
+    pair: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """Return the request as JSON has it; ``asdict`` does the same five times as slowly."""

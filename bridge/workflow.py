@@ -136,7 +136,8 @@ def _offered(slots: Slots) -> str:
 
 def _missing(slots: Slots, request: Request, image_name: str) -> list[str]:
     """Return the slots that the prompt file set and that the graph does not have."""
-    special = {Slot.PROMPT, Slot.NEGATIVE, Slot.LORA, *(name for name, _ in request.slots)}
+    own = (name for name, _ in request.slots)
+    special = {Slot.PROMPT, Slot.NEGATIVE, Slot.LORA, Slot.UNET, *own}
     wanted = dict.fromkeys([*request.asked, *([Slot.IMAGE] if image_name else [])])
     return [str(slot) for slot in wanted if slot not in special and not slots[slot]]
 
@@ -153,6 +154,14 @@ def _no_place(missing: list[str]) -> str:
     return "; ".join(lines)
 
 
+def _keeps_its_own(request: Request) -> str:
+    return (
+        f"loads a model of its own and has no loader for {request.unet} of the pair "
+        f"{request.pair}; leave pair out of the prompt file, or use a workflow with "
+        "Unet Loader (GGUF)"
+    )
+
+
 def _named_nodes(slots: Slots) -> set[str]:
     return {place.node for slot in slots.named if slot != Slot.LORA for place in slots[slot]}
 
@@ -162,6 +171,8 @@ def _named_nodes(slots: Slots) -> set[str]:
 
 def _fill_files(graph: Workflow, slots: Slots, request: Request) -> None:
     unets = _loadable(graph, slots, Slot.UNET, request.unet)
+    if Slot.UNET in request.asked and not unets:
+        raise WorkflowError(request.workflow, _keeps_its_own(request))
     _write(graph, unets, request.unet)
     first, second = request.text_encoders
     companions = ((Slot.CLIP_L, first), (Slot.T5, second), (Slot.VAE, request.vae))

@@ -33,6 +33,7 @@ PATH_KEYS = (
     ("folders", "workflows"),
     ("folders", "wildcards"),
     ("model", "source"),
+    ("host", "models"),
 )
 MICRO = "micro"  # as model.source: not a path, but the small Flux that comes with Vulcan
 
@@ -85,6 +86,7 @@ class LoraSettings(_Section):
     file: str
     strength: Annotated[float, Field(ge=-10, le=10)]
     trigger: str
+    allow_partial: bool
 
 
 def _known_hosts(use: str | tuple[str, ...]) -> tuple[str, ...]:
@@ -103,6 +105,7 @@ class HostSettings(_Section):
 
     use: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_known_hosts)]
     candidates: tuple[str, ...]
+    models: Annotated[Path | None, BeforeValidator(lambda given: given or None)]
     connect_timeout: Annotated[float, Field(gt=0, le=60)]
     comeback: Annotated[float, Field(ge=0)]
     depth: Annotated[int, Field(ge=1, le=64)]
@@ -112,6 +115,7 @@ class HostSettings(_Section):
     stall_factor: Annotated[float, Field(ge=2)]
     stall_least: Annotated[float, Field(gt=0)]
     load: Annotated[float, Field(gt=0)]
+    check_memory: bool
 
 
 class Defaults(_Section):
@@ -137,6 +141,7 @@ class Settings(BaseSettings):
     )
 
     state: Path
+    pair: str
     keep_days: Annotated[float, Field(ge=0)]
     folders: Folders
     model: ModelSettings
@@ -200,8 +205,9 @@ def _absolute(values: dict[str, Any], base: Path) -> dict[str, Any]:
         table = values
         for section in sections:
             table = table.get(section, {})
-        if isinstance(table, dict) and isinstance(table.get(key), str) and table[key] != MICRO:
-            table[key] = str(base / Path(table[key]).expanduser())
+        value = table.get(key) if isinstance(table, dict) else None
+        if isinstance(value, str) and value not in ("", MICRO):
+            table[key] = str(base / Path(value).expanduser())
     return values
 
 

@@ -1,14 +1,23 @@
-"""The command line. Nothing but argparse is imported here, so that ``--help`` is instant."""
+"""The command line. Nothing but argparse is imported for it, so that ``--help`` is instant."""
 
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from core import (
+    file_arguments,
+    lora_arguments,
+    pair_arguments,
+    report_arguments,
+    vram_arguments,
+)
+
 STATES = ("queued", "sent", "running", "rendered", "done", "failed", "cancelled")
 STATES_TOLD = f"only those in this state, can be given often: {', '.join(STATES)}"
 COMMANDS = (
     *("run", "status", "jobs", "cancel", "retry", "pause", "resume", "prune"),
-    *("quantize", "verify", "doctor", "rerun", "plan"),
+    *("quantize", "bake", "verify", "doctor", "rerun", "plan", "lora", "pair", "vram"),
+    "report",
 )
 EXIT_CODES = """\
 exit codes:
@@ -39,10 +48,13 @@ def _parser() -> argparse.ArgumentParser:
     _add_run(commands)
     _add_queue_commands(commands)
     _add_plan(commands)
-    _add_quantize(commands)
-    _add_verify(commands)
+    pair_arguments.add(commands)
+    file_arguments.add(commands)
     _add_doctor(commands)
     _add_rerun(commands)
+    lora_arguments.add(commands)
+    vram_arguments.add(commands)
+    report_arguments.add(commands)
     return parser
 
 
@@ -62,10 +74,16 @@ def _add_run(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
         metavar="auto|embedded|URL",
         help="where to render; several URLs share the work",
     )
+    run.add_argument("--pair", metavar="NAME", help="named pair that prompts use by default")
     run.add_argument("--inbox", type=Path, metavar="DIR", help="folder to drop prompt files in")
     run.add_argument("--outbox", type=Path, metavar="DIR", help="folder for the pictures")
     run.add_argument("--models", type=Path, metavar="DIR", help="folder with the model files")
     run.add_argument("--config", type=Path, metavar="FILE", help="your own settings (TOML)")
+    run.add_argument(
+        "--allow-partial",
+        action="store_true",
+        help="use LoRAs of which only a part applies; each picture's record says how much",
+    )
     run.add_argument("--verbose", action="store_true", help="log what is usually left out")
 
 
@@ -115,66 +133,6 @@ def _add_plan(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -
     plan.add_argument("--config", type=Path, metavar="FILE", help="your own settings (TOML)")
 
 
-def _add_quantize(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    quantize = commands.add_parser(
-        "quantize",
-        help="turn a Flux or a T5 encoder into a smaller GGUF",
-        description="Turn a FLUX.1 or its T5 text encoder into a quantised GGUF, in one pass. SRC "
-        "is a .safetensors file in F32, F16, BF16 or FP8, in the names of Black Forest Labs or "
-        "of diffusers; the index of a sharded model; or a folder with one of these.",
-    )
-    quantize.add_argument("source", type=Path, metavar="SRC", help="file, index or folder")
-    quantize.add_argument(
-        "target",
-        type=Path,
-        metavar="DST",
-        nargs="?",
-        help="GGUF to write; default: beside SRC, named after it and the type",
-    )
-    quantize.add_argument("--type", default="Q4_K_S", help="file type (default: Q4_K_S)")
-    quantize.add_argument(
-        "--tensor-type",
-        metavar="PATTERN=TYPE",
-        action="append",
-        default=[],
-        help="another type for the tensors that match (wildcards * ? [...], whole names in the "
-        "GGUF); can be given often, the last that matches counts",
-    )
-    quantize.add_argument(
-        "--sorted", action="store_true", help="tensors in the order of their names, as llama.cpp"
-    )
-    quantize.add_argument(
-        "--dry-run", action="store_true", help="write nothing; say what it will give and take"
-    )
-    quantize.add_argument("--force", action="store_true", help="replace a target that exists")
-    quantize.add_argument("--json", action="store_true", help="one JSON object a line, no bar")
-
-
-def _add_verify(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    verify = commands.add_parser(
-        "verify",
-        help="check a GGUF, and measure how far it is from its source",
-        description="Check that a GGUF is sound. With --against, compare it with the model that "
-        "it was made from, tensor by tensor, and draw the errors over the depth of the model.",
-        epilog="exit code 1: the file is not sound, or its weights are not the source's",
-    )
-    verify.add_argument("file", type=Path, metavar="FILE", help="GGUF of a FLUX.1 or a T5 encoder")
-    verify.add_argument(
-        "--against", type=Path, metavar="SRC", help="what it was made from: file, index or folder"
-    )
-    verify.add_argument(
-        "--sample",
-        type=_share,
-        default=1.0,
-        metavar="SHARE",
-        help="compare only this share of each tensor, 0 to 1 (default: 1, everything)",
-    )
-    verify.add_argument(
-        "--report", type=Path, metavar="PNG", help="where to draw (default: FILE's name + .png)"
-    )
-    verify.add_argument("--json", action="store_true", help="one JSON object a line, no bar")
-
-
 def _add_doctor(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     doctor = commands.add_parser(
         "doctor",
@@ -210,10 +168,3 @@ def _add_rerun(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     rerun.add_argument("--outbox", type=Path, metavar="DIR", help="as for `run`")
     rerun.add_argument("--models", type=Path, metavar="DIR", help="as for `run`")
     rerun.add_argument("--config", type=Path, metavar="FILE", help="your own settings (TOML)")
-
-
-def _share(text: str) -> float:
-    share = float(text)
-    if not 0 <= share <= 1:
-        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 1")
-    return share

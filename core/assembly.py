@@ -9,6 +9,7 @@ from bridge import discovery, workflow, wsl
 from bridge.surroundings import Machine
 from bridge.workflow import Workflow
 from configs.settings import Settings
+from core import memory_check
 from core.drop_folder import DropFolder
 from core.filing import Filing
 from core.fitness import Fitness
@@ -19,8 +20,8 @@ from core.input_images import InputImages
 from core.intake import Intake
 from core.job import Job
 from core.journal import Journal
-from core.prepare import Loras
-from core.resolve import Ready, Usual
+from core.pairs import Pairs
+from core.resolve import Paired, Usual
 from core.run_loop import RunLoop
 from core.status import Board
 from core.tools import Patience, Tools
@@ -35,24 +36,25 @@ class Parts:
         settings: the user's.
         board: shared by all.
         journal: likewise.
-        ready: unet, companions and pair.
-        loras: checked LoRAs by name.
+        pairs: named pairs, and the usual one.
+        paired: the usual one.
     """
 
     settings: Settings
     board: Board
     journal: Journal
-    ready: Ready
-    loras: Loras
+    pairs: Pairs
+    paired: Paired
 
     def intake(self, folder: DropFolder, images: InputImages) -> Intake:
         """Make what enters prompt files."""
         return Intake(
             folder=folder,
             journal=self.journal,
-            ready=self.ready,
-            usual=Usual(**self.settings.defaults.model_dump()),
-            find_lora=self.loras.find,
+            ready=self.paired.ready,
+            usual=Usual(**self.settings.defaults.model_dump(), pair=self.settings.pair),
+            find_lora=self.paired.find_lora,
+            find_pair=self.pairs.find,
             template=self._templates(),
             wildcards=Wildcards(self.settings.folders.wildcards),
             images=images,
@@ -78,7 +80,7 @@ class Parts:
                 clock=time.monotonic,
             )
             self.board.host(use)
-            fleet.add(RunLoop(use, tools, source, self.ready.unet, fleet.others_work, fleet.has))
+            fleet.add(RunLoop(use, tools, source, self.pairs.unet, fleet.others_work, fleet.has))
 
     def _tools(self, fleet: Fleet, on_ended: Callable[[Job], None]) -> Tools:
         host = self.settings.host
@@ -102,6 +104,9 @@ class Parts:
             wall=time.time,
             on_ended=on_ended,
             on_moved=fleet.wake,
+            memory=memory_check.of(self.paired.ready.unet, self.paired.ready.unet_path)
+            if host.check_memory
+            else None,
         )
 
     def _filing(self) -> Filing:
@@ -109,9 +114,10 @@ class Parts:
             self.journal,
             self.settings.folders.outbox,
             self._templates(),
-            self.ready.unet_sha256,
-            self.loras.find,
-            self.ready.hashes,
+            self.paired.ready.unet_sha256,
+            self.paired.find_lora,
+            self.paired.ready.hashes,
+            self.pairs.hashes_of,
         )
 
     def _templates(self) -> Callable[[str], Workflow]:

@@ -3,9 +3,9 @@
 A cell's wish is the file's own with exactly the cell's values put in, read and checked like any
 other wish; so nothing of one cell can leak into another. Drawing the sheet is ``core.grid``'s.
 
-Axes: ``seed steps guidance cfg width height sampler scheduler denoise lora lora.strength prompt
-negative workflow``, ``slots.NAME`` for the workflow's own, ``var.NAME`` for a variable of the
-prompt. Values are a list, or for numbers a range: ``1..4`` counts, ``0.4..1/4`` is four values
+Axes: ``seed steps guidance cfg width height sampler scheduler denoise pair lora lora.strength
+prompt negative workflow``, ``slots.NAME`` for the workflow's own, ``var.NAME`` for a variable of
+the prompt. Values are a list, or for numbers a range: ``1..4`` counts, ``0.4..1/4`` is four values
 from 0.4 to 1, both included.
 """
 
@@ -26,7 +26,7 @@ from core.wish import MAX_IMAGES, Expand, LoraWish, Wish
 STRENGTH = "lora.strength"
 PLAIN = (
     *("seed", "steps", "guidance", "cfg", "width", "height", "sampler", "scheduler"),
-    *("denoise", "lora", "prompt", "negative", "workflow"),
+    *("denoise", "pair", "lora", "prompt", "negative", "workflow"),
 )
 NOTHING = "none"
 SLOT, VARIABLE = "slots.", "var."

@@ -4,13 +4,18 @@ import argparse
 from collections.abc import Callable, Mapping
 
 from core import (
+    bake_command,
     doctor_command,
+    lora_command,
+    pair_command,
     plan_command,
     quantize_command,
     queue_commands,
+    report_command,
     rerun_command,
     run_command,
     verify_command,
+    vram_command,
 )
 
 COMMANDS: Mapping[str, Callable[[argparse.Namespace], int]] = {
@@ -23,8 +28,13 @@ COMMANDS: Mapping[str, Callable[[argparse.Namespace], int]] = {
     "resume": queue_commands.resume,
     "prune": queue_commands.prune,
     "quantize": quantize_command.run,
+    "bake": bake_command.run,
     "verify": verify_command.run,
     "plan": plan_command.run,
+    "lora": lora_command.run,
+    "pair": pair_command.run,
     "doctor": doctor_command.run,
     "rerun": rerun_command.run,
+    "report": report_command.run,
+    "vram": vram_command.run,
 }

@@ -14,7 +14,7 @@ from core.provenance import VERSION, Hashes
 from core.record import Record
 
 # Fields that say how a request came about, not what it is.
-_ABOUT = ("template", "cell", "asked")
+_ABOUT = ("template", "cell", "asked", "pair")
 _SHOWN = 12  # digits of a hash that a reader compares
 
 

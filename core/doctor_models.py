@@ -10,9 +10,11 @@ from pathlib import Path
 from bridge.finding import Finding, fine, note, problem, warning
 from configs.settings import MICRO, Settings
 from core import prepare
+from core.pair_state import Sight
 from models import checkpoint, flux, gguf_file, lora, pairing, safetensors_file, store
 from models.errors import ModelError
 from models.gguf_file import GgufFile
+from models.pair_shelf import PairShelf
 from models.store import Folder
 
 MB = 1 << 20
@@ -20,7 +22,8 @@ _AGAIN = "copy or download it again, and compare its size with the original's"
 
 
 def findings(settings: Settings) -> Iterator[Finding]:
-    """Look at the unet, its companions and the pair's LoRA."""
+    """Look at the named pairs, the unet, its companions and its LoRA."""
+    yield from _named_pairs(settings)
     micro = settings.model.source == MICRO
     if micro and not prepare.source_file(settings).is_file():
         yield note("models.unet", "the micro Flux is not there yet; the first run lays it out")
@@ -37,6 +40,21 @@ def findings(settings: Settings) -> Iterator[Finding]:
         yield _to_be_made(settings, unet)
     yield from _companions(settings)
     yield from _pair(settings, header)
+
+
+def _named_pairs(settings: Settings) -> Iterator[Finding]:
+    """Look whether the files of each pair lie where they were, in the size that they had."""
+    shelf = PairShelf(settings.folders.models)
+    sight = Sight(settings.folders.models, None)
+    names = shelf.names()
+    for name in dict.fromkeys([*names, *([settings.pair] if settings.pair else [])]):
+        try:
+            sight.checked(shelf.load(name))
+            yield fine("models.pair", f"the pair {name} has all its files")
+        except ModelError as error:
+            told = problem if name == settings.pair else warning
+            why = "prompt files that use it are refused"
+            yield told("models.pair", str(error), why, error.fix or "name one that is there")
 
 
 def wanted_memory(settings: Settings) -> int:

@@ -16,7 +16,7 @@ from bridge.workflow import Workflow
 from core import gallery, inscription
 from core.a1111 import Place
 from core.gallery import Picture
-from core.inscription import Inscriber
+from core.inscription import HashesOf, Inscriber
 from core.job import Job
 from core.journal import Journal
 from core.provenance import Hashes
@@ -56,6 +56,7 @@ class Filing:
         unet_sha256: hash of the unet.
         find_lora: LoRAs by name, for their hashes.
         hashes: of unet and companions, where more than the unet's is known.
+        hashes_of: those that a job of a named pair was drawn with.
     """
 
     def __init__(
@@ -66,9 +67,11 @@ class Filing:
         unet_sha256: str,
         find_lora: FindLora,
         hashes: Hashes | None = None,
+        hashes_of: HashesOf | None = None,
     ) -> None:
         self._journal, self._outbox = journal, outbox
-        self._inscriber = Inscriber(template, hashes or Hashes(unet_sha256), find_lora)
+        known = hashes or Hashes(unet_sha256)
+        self._inscriber = Inscriber(template, known, find_lora, hashes_of)
 
     def file(self, job: Job, client: HostClient, facts: HostFacts) -> bool:
         """File a rendered job's pictures.

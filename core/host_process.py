@@ -34,10 +34,20 @@ class HostProcess:
     Args:
         models: folder with unet/, loras/, text_encoders/, vae/.
         scratch: the host's own output, input and temp folders, and its log, go here.
+        partial_loras: let it apply LoRAs in part.
+        previews: let it make a small picture at each step.
     """
 
-    def __init__(self, models: Path, scratch: Path) -> None:
-        self._models, self._scratch = models, scratch
+    def __init__(
+        self,
+        models: Path,
+        scratch: Path,
+        *,
+        partial_loras: bool = False,
+        previews: bool = True,
+    ) -> None:
+        self._models, self._scratch, self._partial_loras = models, scratch, partial_loras
+        self._previews = previews
         self._lock = threading.Lock()
         self._child: subprocess.Popen[bytes] | None = None
         self._url = ""
@@ -102,6 +112,8 @@ class HostProcess:
             "--port=0",
             f"--models={self._models}",
             *folders,
+            *(["--partial-loras"] if self._partial_loras else []),
+            *([] if self._previews else ["--no-preview"]),
             "--die-with-stdin",
         ]
 

@@ -18,6 +18,7 @@ import queue
 import threading
 from typing import Any
 
+from bridge.answers import HostFacts
 from bridge.client import HostClient, Place
 from bridge.errors import HostError
 from bridge.listener import Listener, Reconnected
@@ -64,6 +65,7 @@ class HostWorker:
         endings: ends jobs of this host.
         inbox: events of the socket and messages from the director's other threads.
         stopping: once set, nothing new is taken.
+        facts: what the host said of itself when it was connected.
     """
 
     def __init__(
@@ -76,13 +78,17 @@ class HostWorker:
         endings: Endings,
         inbox: queue.Queue[Any],
         stopping: threading.Event,
+        facts: HostFacts,
     ) -> None:
         self._name, self._tools, self._journal = name, tools, tools.journal
         self._board, self._client, self._listener = tools.board, client, listener
         self._key, self._endings = key, endings
         self._inbox, self._stopping = inbox, stopping
         self._tracker = JobTracker()
-        self._suitability = Suitability(name, client, tools.fitness, tools.clock)
+        self._suitability = Suitability(
+            *(name, client, tools.fitness, tools.clock),
+            lambda graph: tools.memory.lacks(graph, facts) if tools.memory else "",
+        )
         self._feeder = Feeder(tools, client, key, endings, self._tracker, self._suitability)
         self._whereabouts = Whereabouts(
             *(tools, client, self._tracker, endings),

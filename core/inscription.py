@@ -23,6 +23,8 @@ from core.resolve import FindLora
 PREFIX = "vulcan"  # ``filename_prefix`` of the graph in a picture, the same for every job
 GRAPH = "prompt"  # keyword under which ComfyUI looks for the graph
 
+HashesOf = Callable[[Request], Hashes]
+
 
 @dataclass(frozen=True, slots=True)
 class _Form:
@@ -41,12 +43,14 @@ class Inscriber:
         template: returns a workflow template by name.
         hashes: of unet, text encoders and vae, which are the same for every picture of a run.
         find_lora: LoRAs by name, for their hashes.
+        hashes_of: what a job of a named pair was drawn with; others have ``hashes``.
         forms: templates that were used before, by name.
     """
 
     template: Callable[[str], Workflow]
     hashes: Hashes
     find_lora: FindLora
+    hashes_of: HashesOf | None = None
     forms: dict[str, _Form] = field(default_factory=dict)
 
     def finish(
@@ -72,12 +76,8 @@ class Inscriber:
         form = self._form(request.workflow)
         image = name_on_host(request.image) if request.image else ""
         graph = workflow.build(form.template, request, PREFIX, image, form.slots)
-        made = Provenance(
-            self._hashes(request),
-            form.sha256,
-            host_of(facts),
-            software_of(facts),
-        )
+        hashes, applied = self._files(request)
+        made = Provenance(hashes, form.sha256, host_of(facts), software_of(facts), applied)
         return _finished(content, host_name, _texts(request, graph, made, place))
 
     def _form(self, name: str) -> _Form:
@@ -88,9 +88,13 @@ class Inscriber:
             self.forms[name] = _Form(template, slots, workflow_sha256(template))
         return self.forms[name]
 
-    def _hashes(self, request: Request) -> Hashes:
-        loras = {lora.file: self.find_lora(lora.file).sha256 for lora in request.loras}
-        return replace(self.hashes, loras=loras)
+    def _files(self, request: Request) -> tuple[Hashes, Mapping[str, str]]:
+        """Return the files' hashes, and how much applied of LoRAs that did so in part."""
+        if request.pair and self.hashes_of:
+            return self.hashes_of(request), {}  # a pair's LoRAs apply, or there is no such pair
+        loras = {lora.file: self.find_lora(lora.file) for lora in request.loras}
+        hashes = replace(self.hashes, loras={name: one.sha256 for name, one in loras.items()})
+        return hashes, {name: one.applied for name, one in loras.items() if one.applied}
 
 
 def _texts(request: Request, graph: Workflow, made: Provenance, place: Place) -> dict[str, str]:

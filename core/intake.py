@@ -19,7 +19,7 @@ from core.input_images import ImageError, InputImages
 from core.job import Job, State, job_id, needs
 from core.journal import Entry, Journal, JournalError
 from core.prompt_file import PromptError
-from core.resolve import FindLora, Ready, Usual
+from core.resolve import FindLora, FindPair, Ready, Usual
 from core.wildcards import Wildcards
 from models.errors import ModelError
 
@@ -44,6 +44,7 @@ class Intake:
         images: keeps the pictures that jobs start from.
         outbox: where grids are laid out on one sheet.
         today: the day's name, ``YYYY-MM-DD``.
+        find_pair: named pairs, ready to draw with.
     """
 
     def __init__(
@@ -58,11 +59,12 @@ class Intake:
         images: InputImages,
         outbox: Path,
         today: Callable[[], str],
+        find_pair: FindPair | None = None,
     ) -> None:
         self._folder, self._journal = folder, journal
         self._ready, self._usual, self._find_lora = ready, usual, find_lora
         self._template, self._wildcards, self._images = template, wildcards, images
-        self._outbox, self._today = outbox, today
+        self._outbox, self._today, self._find_pair = outbox, today, find_pair
         self._settling = threading.Lock()
 
     def enter(self, claims: Sequence[Claim]) -> int:
@@ -121,6 +123,7 @@ class Intake:
                 wildcards=self._wildcards,
                 image=self._beside(claim),
                 find_image=lambda name: self._image(claim, name),
+                find_pair=self._find_pair,
             )
             self._try(requests)
         except _BAD as error:

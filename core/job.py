@@ -22,7 +22,7 @@ from bridge.request import Request
 
 JOBS = uuid.UUID("5c0a3d43-6ab0-4f3c-9f5f-7a6c8c6b7f10")  # namespace of job ids
 # What differs from image to image without a host caring.
-_FREE = ("prompt", "negative", "seed", "template", "cell", "asked", "image")
+_FREE = ("prompt", "negative", "seed", "template", "cell", "asked", "image", "pair")
 
 
 class State(StrEnum):

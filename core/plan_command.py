@@ -17,8 +17,9 @@ from bridge.request import InputImage
 from configs import settings as configs
 from configs.settings import MICRO, WORKFLOWS, Settings
 from core import estimate, plan_report, prepare, prompt_file, resolve
+from core.pairs import Pairs
 from core.plan_report import Plan
-from core.resolve import FindLora, Native, Ready, UsableLora, Usual
+from core.resolve import FindLora, FindPair, Native, Ready, UsableLora, Usual
 from core.wildcards import Wildcards
 from core.wish import PromptError
 from models import gguf_file
@@ -37,11 +38,13 @@ class Site:
     Attributes:
         ready: what requests are made with; hashes are left empty.
         find_lora: LoRAs by name, checked where the unet is there.
+        find_pair: named pairs.
         notes: what could not be known.
     """
 
     ready: Ready
     find_lora: FindLora
+    find_pair: FindPair
     notes: tuple[str, ...]
 
 
@@ -50,6 +53,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     Raises:
         ConfigError: the settings cannot be used.
+        ModelError: the pair that they name cannot.
     """
     settings = configs.load(arguments.config, {})
     site = _site(settings)
@@ -80,12 +84,13 @@ def _plan(
     requests = resolve.requests(
         wishes,
         site.ready,
-        Usual(**settings.defaults.model_dump()),
+        Usual(**settings.defaults.model_dump(), pair=settings.pair),
         site.find_lora,
         draw_seed=_example_seed(path.name),
         wildcards=wildcards,
         image=_beside(path),
         find_image=lambda name: _picture(path, name),
+        find_pair=site.find_pair,
     )
     for name in {request.workflow for request in requests}:
         workflow.find_slots(workflow.load(WORKFLOWS / f"{name}.json"), name)
@@ -136,18 +141,23 @@ def _image(path: Path) -> InputImage:
 
 
 def _site(settings: Settings) -> Site:
+    pairs = Pairs(settings, lambda _what, _share: None, only_look=True)
+    if settings.pair:
+        usual_pair = pairs.find(settings.pair)
+        return Site(usual_pair.ready, usual_pair.find_lora, pairs.find, ())
     unet = prepare.unet_path(settings)
     header, why = _header(unet)
     if header is not None:
         loras = prepare.Loras(
             settings.folders.models / Folder.LORAS, header, settings, lambda _: ""
         )
-        return Site(_ready(settings, unet, prepare.native(header), loras.usual()), loras.find, ())
+        ready = _ready(settings, unet, prepare.native(header), loras.usual())
+        return Site(ready, loras.find, pairs.find, ())
     native = prepare.MICRO_SIZE if settings.model.source == MICRO else prepare.FULL_SIZE
     find = _unchecked(settings)
     usual = find(name) if (name := prepare.usual_lora(settings)) else None
     notes = [f"{why}: sizes and steps are assumed, and no LoRA was checked"]
-    return Site(_ready(settings, unet, native, usual), find, tuple(notes))
+    return Site(_ready(settings, unet, native, usual), find, pairs.find, tuple(notes))
 
 
 def _header(unet: Path) -> tuple[GgufFile | None, str]:
@@ -176,6 +186,6 @@ def _ready(settings: Settings, unet: Path, native: Native, lora: UsableLora | No
         unet_sha256="",
         text_encoders=prepare.text_encoders(settings),
         vae=prepare.vae(settings),
-        lora=lora,
+        loras=(lora,) if lora else (),
         native=native,
     )

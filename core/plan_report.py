@@ -114,6 +114,7 @@ def _cell(request: Request) -> str:
 def _rest(request: Request) -> str:
     """Return what is not as usual and has no column."""
     told = {
+        "pair": request.pair,
         "workflow": request.workflow if request.workflow != "txt2img" else "",
         "sampler": request.sampler,
         "scheduler": request.scheduler,

@@ -18,16 +18,18 @@ from configs.settings import MICRO, ROOT, Settings
 from core import parentage
 from core.provenance import Hashes
 from core.resolve import Native, Ready, UsableLora
-from models import flux, gguf_file, lora, pairing, store
+from models import flux, gguf_file, lora, lora_fit, lora_metadata, pairing, store
 from models.errors import ModelError
 from models.gguf_file import GgufFile
 from models.micro import micro_set
 from models.micro import spec as micro
+from models.pairing import OWN, LoraUse, Pair, PairedFile
 from models.store import Folder
 
 logger = logging.getLogger(__name__)
 
 HASHES = "sha256.json"  # in the state folder: hashes of unchanged files
+MANIFESTS = "manifests"  # likewise: of what the settings, not a named pair, say
 AUTO_LORA = "auto"
 NO_LORA = ("", "none")
 FULL_SIZE = Native(width=1024, height=1024, steps=20)
@@ -50,16 +52,21 @@ class Loras:
     """LoRAs by name, each checked against the unet once before any job uses it.
 
     Args:
-        folder: models/loras.
+        folders: where LoRAs lie, such as models/loras.
         unet: header of the unet's file.
         settings: the pair's LoRA, its strength and trigger word.
         sha256_of: hashes a file, or remembers having done so.
     """
 
     def __init__(
-        self, folder: Path, unet: GgufFile, settings: Settings, sha256_of: Callable[[Path], str]
+        self,
+        folders: Path | Sequence[Path],
+        unet: GgufFile,
+        settings: Settings,
+        sha256_of: Callable[[Path], str],
     ) -> None:
-        self._folder, self._unet, self._settings = folder, unet, settings
+        self._folders = [folders] if isinstance(folders, Path) else list(folders)
+        self._unet, self._settings = unet, settings
         self._sha256_of = sha256_of
         self._checked: dict[str, UsableLora] = {}
 
@@ -67,7 +74,8 @@ class Loras:
         """Return a LoRA that fits.
 
         Raises:
-            ModelError: no such file, no LoRA, or some of it would not apply.
+            ModelError: no such file, no LoRA, or some of it would not apply (unless the settings
+                allow that; then it is none that applies at all).
         """
         if name not in self._checked:
             self._checked[name] = self._check(self._listed(name))
@@ -81,20 +89,24 @@ class Loras:
     def _listed(self, name: str) -> str:
         """Complete a name given without its suffix."""
         full = name if name.endswith(".safetensors") else f"{name}.safetensors"
-        return full if (self._folder / full).exists() else name
+        return full if any((folder / full).exists() for folder in self._folders) else name
 
     def _check(self, name: str) -> UsableLora:
-        path = store.find(self._folder, name)
+        path = store.find(self._folders, name)
         read = lora.read(path, flux.detect(self._unet.shapes))
-        pairing.check(self._unet, read)
+        fit = pairing.check(self._unet, read, allow_partial=self._settings.lora.allow_partial)
+        if fit.findings:
+            logger.warning("%s applies in part, %s: %s", path.name, fit.told, fit.texts[0])
+        for text in lora_fit.warnings(read):
+            logger.warning("%s: %s", path.name, text)
         own = self._settings.lora.trigger
         return UsableLora(
             file=name,
             strength=self._settings.lora.strength,
             triggers=(own,) if own else read.trigger_words,
             sha256=self._sha256_of(path),
-            # The micro LoRA is one thing, not a style: only prompts that want it say its word.
-            in_front=bool(own) or name != micro.LORA_FILE,
+            in_front=bool(own) or lora_metadata.goes_in_front(read.metadata),
+            applied=fit.told if fit.findings else "",
         )
 
 
@@ -128,12 +140,13 @@ def prepare(settings: Settings, report: Report, note: NoteChild) -> tuple[Ready,
         unet_sha256=store.cached_sha256(unet, cache),
         text_encoders=text_encoders(settings),
         vae=vae(settings),
-        lora=loras.usual(),
+        loras=(usual,) if (usual := loras.usual()) else (),
         native=native(header),
     )
-    _write_manifest(settings.state / "manifests", ready)
     report("hashing the text encoders, once", 0.0)
-    return replace(ready, hashes=_hashes(ready, settings)), loras
+    ready = replace(ready, hashes=_hashes(ready, settings))
+    write_manifest(settings.state / MANIFESTS, as_pair(ready, settings))
+    return ready, loras
 
 
 def _hashes(ready: Ready, settings: Settings) -> Hashes:
@@ -155,8 +168,10 @@ def hash_of(settings: Settings, folder: Folder, name: str) -> str:
 
     Only the first call reads a file (a T5 in F16 has 9.8 GB), later ones go by size and time.
     """
+    models = (settings.folders.models, *([settings.host.models] if settings.host.models else []))
+    places = [place for one in models for place in store.places(one, folder)]
     try:
-        path = store.find(settings.folders.models / folder, name.replace("\\", "/"))
+        path = store.find(places, name.replace("\\", "/"))
         return store.cached_sha256(path, settings.state / HASHES)
     except ModelError:
         return ""
@@ -279,18 +294,42 @@ def native(header: GgufFile) -> Native:
     return FULL_SIZE if flux.detect(header.shapes).hidden >= flux.FLUX_DEV.hidden else MICRO_SIZE
 
 
-def _write_manifest(folder: Path, ready: Ready) -> None:
-    """Write the pair: what was checked against what, by hash."""
-    pair = pairing.Pair(
+def write_manifest(folder: Path, pair: Pair) -> None:
+    """Write what was checked against what, by hash."""
+    store.atomic_write(folder / f"{pair.name}.json", pairing.to_json(pair).encode())
+
+
+def as_pair(ready: Ready, settings: Settings) -> Pair:
+    """Return what is ready as a pair that is named after its unet.
+
+    Files that are not here are taken for the host's own.
+    """
+    hashes = ready.hashes or Hashes(ready.unet_sha256)
+    pair = Pair(
         name=ready.unet_path.stem,
         unet=ready.unet,
         unet_sha256=ready.unet_sha256,
-        loras=tuple(
-            pairing.LoraUse(lora.file, lora.strength, lora.sha256, lora.triggers)
-            for lora in (ready.lora,)
-            if lora
-        ),
         text_encoders=ready.text_encoders,
         vae=ready.vae,
+        loras=tuple(
+            LoraUse(lora.file, lora.strength, lora.sha256, lora.triggers, lora.in_front)
+            for lora in ready.loras
+        ),
     )
-    store.atomic_write(folder / f"{pair.name}.json", pairing.to_json(pair).encode())
+    known = {(Folder.UNET, ready.unet): ready.unet_sha256}
+    known |= {(Folder.TEXT_ENCODERS, name): one for name, one in hashes.text_encoders.items()}
+    known |= {(Folder.VAE, name): one for name, one in hashes.vae.items()}
+    known |= {(Folder.LORAS, lora.file): lora.sha256 for lora in ready.loras}
+    return replace(
+        pair, files=tuple(_paired(settings, *one, known.get(one, "")) for one in pair.names())
+    )
+
+
+def _paired(settings: Settings, folder: Folder, name: str, sha256: str) -> PairedFile:
+    models = settings.folders.models
+    path, own = models / folder / name, True
+    if folder is Folder.UNET and not path.is_file():
+        path, own = unet_path(settings), False  # a GGUF that lies elsewhere
+    if not sha256 or not path.is_file():
+        return PairedFile(folder, name)
+    return PairedFile(folder, name, sha256, path.stat().st_size, str(path), (OWN,) if own else ())

@@ -44,12 +44,14 @@ class Provenance:
         host: the host's software and version, see :func:`host_of`.
         software: more about the host, by name (os, python, pytorch, device); what it did not
             say is absent.
+        partial: how much applied, by file name, of the LoRAs of which not all did.
     """
 
     hashes: Hashes
     workflow_sha256: str
     host: str
     software: Mapping[str, str] = field(default_factory=dict)
+    partial: Mapping[str, str] = field(default_factory=dict)
 
 
 def workflow_sha256(template: Workflow) -> str:

@@ -9,7 +9,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -47,7 +47,7 @@ def run(arguments: argparse.Namespace) -> int:
     """
     from quantize import convert  # brings numpy
 
-    file_type = _file_type(arguments.type)
+    file_type = file_type_of(arguments.type)
     target = arguments.target or _default_target(arguments.source, file_type.name)
     if target.exists() and not (arguments.force or arguments.dry_run):
         _say(arguments.json, event="kept", target=str(target))
@@ -64,8 +64,8 @@ def run(arguments: argparse.Namespace) -> int:
         return _dry_run(plan, arguments.json)
     _tell(plan, arguments.json)
     steps = convert.run(plan, workers=os.cpu_count() or 1, force=arguments.force)
-    with _tidy_when_terminated(), closing(steps):
-        (_follow_json if arguments.json else _follow_bar)(steps, arguments.source.name)
+    with tidy_when_terminated(), closing(steps):
+        (follow_json if arguments.json else follow_bar)(steps, arguments.source.name)
     _say(
         arguments.json,
         event="done",
@@ -79,7 +79,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 @contextmanager
-def _tidy_when_terminated() -> Iterator[None]:
+def tidy_when_terminated() -> Iterator[None]:
     """SIGTERM ends it as Ctrl-C does: without gigabytes of a half-made file left behind."""
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
@@ -109,14 +109,14 @@ def _dry_run(plan: "ConversionPlan", as_json: bool) -> int:
 
 def _tell(plan: "ConversionPlan", as_json: bool) -> None:
     """Say beforehand what the user may want to know, on stderr or as JSON."""
-    for note in (*plan.notes, *_slow_places(plan)):
+    for note in (*plan.notes, *slow_places(plan)):
         if as_json:
             print(json.dumps({"event": "note", "text": note}), flush=True)
         else:
             print(f"note: {note}", file=sys.stderr)
 
 
-def _slow_places(plan: "ConversionPlan") -> Iterator[str]:
+def slow_places(plan: "ConversionPlan") -> Iterator[str]:
     """Warn of Windows' drives and the network's, with the speed that they have now."""
     from quantize import disk_speed
 
@@ -129,7 +129,8 @@ def _slow_places(plan: "ConversionPlan") -> Iterator[str]:
         yield f"{folder} lies on {kind} and takes {speed / 1e6:,.0f} MB/s: {_COPY}"
 
 
-def _file_type(name: str) -> FileType:
+def file_type_of(name: str) -> FileType:
+    """The file type of a name; QuantizeError if there is none."""
     try:
         return FileType[name.upper()]
     except KeyError as error:
@@ -152,7 +153,8 @@ def _say(as_json: bool, **event: Any) -> None:
         )
 
 
-def _follow_json(steps: Iterator["Step"], _name: str) -> None:
+def follow_json(steps: Iterable["Step"], _name: str) -> None:
+    """Show steps as JSON lines, a few a second."""
     said = 0.0
     for step in steps:
         if time.monotonic() - said >= REPORT_EVERY:
@@ -161,7 +163,8 @@ def _follow_json(steps: Iterator["Step"], _name: str) -> None:
             _say(True, event="progress", share=round(share, 4), tensor=step.tensor)
 
 
-def _follow_bar(steps: Iterator["Step"], name: str) -> None:
+def follow_bar(steps: Iterable["Step"], name: str) -> None:
+    """Show steps as a bar, on stderr."""
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),

@@ -9,6 +9,7 @@ is a value. Keys::
     request             everything about the image, prompt and template included
     picture, pictures   which of a job's pictures this is, from 1, and of how many
     unet_sha256, lora_sha256, text_encoder_sha256, vae_sha256   the files, by name but for the unet
+    lora_applied        by name, such as "34 of 38 layers"; only of LoRAs that applied in part
     workflow_sha256     of the template's canonical JSON
     host, host_software the host's name and version; its os, python, pytorch, device
 
@@ -62,6 +63,7 @@ class _Form(BaseModel):
     pictures: Annotated[int, Field(ge=1)] = 1
     unet_sha256: str = ""
     lora_sha256: dict[str, str] = Field(default_factory=dict)
+    lora_applied: dict[str, str] = Field(default_factory=dict)
     text_encoder_sha256: dict[str, str] = Field(default_factory=dict)
     vae_sha256: dict[str, str] = Field(default_factory=dict)
     workflow_sha256: str = ""
@@ -85,6 +87,8 @@ def write(request: Request, made: Provenance, place: Place) -> str:
         "host": made.host,
         "host_software": dict(made.software),
     }
+    if made.partial:
+        entry["lora_applied"] = dict(made.partial)
     return json.dumps(entry, sort_keys=True)
 
 
@@ -119,7 +123,9 @@ def _record(form: _Form) -> Record:
     hashes = Hashes(form.unet_sha256, form.lora_sha256, form.text_encoder_sha256, form.vae_sha256)
     return Record(
         request=_REQUEST.validate_python(whole),
-        provenance=Provenance(hashes, form.workflow_sha256, form.host, form.host_software),
+        provenance=Provenance(
+            hashes, form.workflow_sha256, form.host, form.host_software, form.lora_applied
+        ),
         place=Place(form.picture, form.pictures),
         vulcan=form.vulcan,
     )

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from bridge import workflow
 from bridge.errors import WorkflowError
-from bridge.request import InputImage
+from bridge.request import InputImage, Request
 from configs.settings import Settings
 from core import comparison, original, prepare, rerun_prompt
 from core.comparison import Finding, Here
@@ -22,11 +22,15 @@ from core.drop_folder import CLAIMED, DONE, FAILED
 from core.job import ENDED, Job, State
 from core.journal_file import JournalError, director_at
 from core.original import Original
+from core.pair_state import Sight
 from core.pixel_difference import Difference
 from core.provenance import Hashes, workflow_sha256
 from core.record import RecordError
 from core.records import Records
 from models import store
+from models.errors import ModelError
+from models.pair_shelf import PairShelf
+from models.pairing import Pair
 from models.store import Folder
 
 PAUSE = 0.2  # seconds between looks at the journal
@@ -60,13 +64,13 @@ class Result:
 def look(picture: Original, settings: Settings) -> list[Finding]:
     """Compare what a picture was made with to the files that are here now."""
     request = picture.record.request
-    unet = prepare.unet_path(settings)
+    pair = _pair(request, settings)
 
     def known(folder: Folder, names: Sequence[str]) -> dict[str, str]:
-        return {name: prepare.hash_of(settings, folder, name) for name in names}
+        return {name: _hash_of(settings, pair, folder, name) for name in names}
 
     hashes = Hashes(
-        unet=store.cached_sha256(unet, settings.state / prepare.HASHES) if unet.is_file() else "",
+        unet=_unet_hash(settings, pair),
         loras=known(Folder.LORAS, [lora.file for lora in request.loras]),
         text_encoders=known(Folder.TEXT_ENCODERS, request.text_encoders),
         vae=known(Folder.VAE, [request.vae]),
@@ -74,6 +78,34 @@ def look(picture: Original, settings: Settings) -> list[Finding]:
     return comparison.with_files(
         picture.record, Here(hashes, _workflow_hash(settings.folders.workflows, request.workflow))
     )
+
+
+def _pair(request: Request, settings: Settings) -> Pair | None:
+    """Return the pair that would be used now: the request's if it is here, else the usual one."""
+    shelf = PairShelf(settings.folders.models)
+    for name in (request.pair, settings.pair):
+        if name in shelf.names():
+            return shelf.load(name)
+    return None
+
+
+def _unet_hash(settings: Settings, pair: Pair | None) -> str:
+    if pair:
+        return _hash_of(settings, pair, Folder.UNET, pair.unet)
+    unet = prepare.unet_path(settings)
+    return store.cached_sha256(unet, settings.state / prepare.HASHES) if unet.is_file() else ""
+
+
+def _hash_of(settings: Settings, pair: Pair | None, folder: Folder, name: str) -> str:
+    """Return a file's hash as it is now, in the pair's folders or in the usual ones."""
+    sight = Sight(settings.folders.models, None)
+    for file in pair.files if pair else ():
+        if (file.folder, file.file) == (folder, name) and not file.is_hosts_own:
+            try:
+                return store.cached_sha256(sight.path(file), settings.state / prepare.HASHES)
+            except ModelError:
+                return ""
+    return prepare.hash_of(settings, folder, name)
 
 
 def ask(picture: Original, settings: Settings) -> str:
@@ -88,7 +120,9 @@ def ask(picture: Original, settings: Settings) -> str:
         template = workflow.named(settings.folders.workflows, request.workflow)
     except WorkflowError as error:
         raise RerunError(f"{picture.path}: {error}") from error
-    text = rerun_prompt.content(request, template)
+    pair = _pair(request, settings)
+    named = pair.name if pair and pair.name != settings.pair else ""
+    text = rerun_prompt.content(request, template, named)
     image = None
     if request.image:
         image = _input_picture(request.image, picture.path, settings.state)

@@ -22,12 +22,13 @@ _NUMBERS = ("width", "height", "steps", "guidance", "cfg", "seed")
 _PROGRAM_SIGNS = ("{", "__")  # without one of them a prompt is taken as it stands
 
 
-def content(request: Request, template: Workflow) -> bytes:
+def content(request: Request, template: Workflow, pair: str = "") -> bytes:
     """Return the prompt file's JSON.
 
     Args:
         request: what is to be made again.
         template: the workflow it names, as it is now.
+        pair: the pair to use; empty for the usual one.
     """
     keys = {
         "prompt": request.prompt,
@@ -36,6 +37,7 @@ def content(request: Request, template: Workflow) -> bytes:
         "lora": [{"name": lora.file, "strength": lora.strength} for lora in request.loras]
         or "none",
         "workflow": request.workflow,
+        **({"pair": pair} if pair else {}),
         **dict(_unusual(request)),
     }
     return (json.dumps(keys, indent=1, ensure_ascii=False) + "\n").encode("utf-8", "replace")

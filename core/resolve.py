@@ -17,6 +17,7 @@ from core.prompt_syntax import ProgramError
 from core.provenance import Hashes
 from core.wildcards import Wildcards
 from core.wish import MAX_IMAGES, Expand, PromptError, Wish
+from models.errors import ModelError
 
 if TYPE_CHECKING:
     from core.prompt_program import Programs
@@ -34,6 +35,7 @@ class UsableLora:
         triggers: words that call it.
         sha256: of the file.
         in_front: whether prompts that hold none of these words get the first one.
+        applied: how much of it applies, such as "34 of 38 layers"; empty if it all does.
     """
 
     file: str
@@ -41,6 +43,7 @@ class UsableLora:
     triggers: tuple[str, ...]
     sha256: str
     in_front: bool = True
+    applied: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,9 +65,10 @@ class Ready:
         unet_sha256: hash of it.
         text_encoders: CLIP-L and T5 file names.
         vae: file name.
-        lora: the pair's LoRA, or none.
+        loras: the pair's.
         native: size and steps that suit the unet.
         hashes: of unet, text encoders and VAE, for the pictures' records.
+        pair: name of the pair; empty where settings, not a named pair, say what to use.
     """
 
     unet: str
@@ -72,9 +76,10 @@ class Ready:
     unet_sha256: str
     text_encoders: tuple[str, str]
     vae: str
-    lora: UsableLora | None
+    loras: tuple[UsableLora, ...]
     native: Native
     hashes: Hashes | None = None
+    pair: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,9 +93,26 @@ class Usual:
     guidance: float
     cfg: float
     cfg_with_negative: float
+    pair: str = ""  # name; empty for what the settings say
 
 
 FindLora = Callable[[str], UsableLora]
+
+
+@dataclass(frozen=True, slots=True)
+class Paired:
+    """A pair that jobs can be made with.
+
+    Attributes:
+        ready: what it is made of.
+        find_lora: returns a LoRA by name, checked against the pair's unet.
+    """
+
+    ready: Ready
+    find_lora: FindLora
+
+
+FindPair = Callable[[str], Paired]
 FindImage = Callable[[str], InputImage]
 DrawSeed = Callable[[int], int]
 # Keys of a prompt file that are slots of a workflow, by the same names.
@@ -110,6 +132,7 @@ def requests(
     wildcards: Wildcards | None = None,
     image: InputImage | None = None,
     find_image: FindImage | None = None,
+    find_pair: FindPair | None = None,
 ) -> list[Request]:
     """Turn a file's wishes into requests, in the file's order.
 
@@ -125,13 +148,15 @@ def requests(
         wildcards: what ``__name__`` stands for.
         image: the picture that came with the file, for wishes that name none.
         find_image: returns a picture that a wish names; raises what the caller expects.
+        find_pair: returns a named pair; raises ModelError when it cannot be used.
 
     Raises:
         PromptError: a prompt cannot be expanded, or the file asks for too much.
     """
     if wildcards:
         wildcards.refresh()
-    maker = _Maker(ready, usual, find_lora, draw_seed, _Expander(wildcards), image, find_image)
+    pairs = _Pairs(Paired(ready, find_lora), usual.pair, find_pair)
+    maker = _Maker(pairs, usual, draw_seed, _Expander(wildcards), image, find_image)
     for wish in wishes:
         try:
             maker.add(wish)
@@ -177,12 +202,37 @@ class _Expander:
 
 
 @dataclass(slots=True)
+class _Pairs:
+    """The pairs of one file's wishes, each looked for once."""
+
+    default: Paired
+    usual: str
+    find: FindPair | None
+    found: dict[str, Paired] = field(default_factory=dict)
+
+    def of(self, wish: Wish) -> Paired:
+        name = wish.pair or self.usual
+        if not name or (self.find is None and wish.pair is None):
+            return self.default
+        if name not in self.found:
+            self.found[name] = self._look_for(wish, name)
+        return self.found[name]
+
+    def _look_for(self, wish: Wish, name: str) -> Paired:
+        if self.find is None:
+            raise PromptError(*wish.where, f"pair: there is nowhere to look for {name}")
+        try:
+            return self.find(name)
+        except ModelError as error:
+            raise PromptError(*wish.where_of("pair", name), f"pair: {error}") from error
+
+
+@dataclass(slots=True)
 class _Maker:
     """Makes requests, one wish after the other."""
 
-    ready: Ready
+    pairs: _Pairs
     usual: Usual
-    find_lora: FindLora
     draw_seed: DrawSeed
     expander: _Expander
     image: InputImage | None
@@ -219,8 +269,10 @@ class _Maker:
         self.made.append(request)
 
     def _request(self, cell: Cell, prompt: str, seed: int) -> Request:
-        wish, usual, native = cell.wish, self.usual, self.ready.native
-        loras = self._loras(wish)
+        wish, usual = cell.wish, self.usual
+        paired = self.pairs.of(wish)
+        ready, native = paired.ready, paired.ready.native
+        loras = _loras(wish, paired)
         cfg = usual.cfg_with_negative if wish.negative and usual.cfg == 1 else usual.cfg
         return Request(
             prompt=_with_triggers(prompt, loras),
@@ -233,9 +285,9 @@ class _Maker:
             seed=seed,
             loras=tuple(LoraChoice(lora.file, lora.strength) for lora in loras),
             workflow=wish.workflow or usual.workflow,
-            unet=self.ready.unet,
-            text_encoders=self.ready.text_encoders,
-            vae=self.ready.vae,
+            unet=ready.unet,
+            text_encoders=ready.text_encoders,
+            vae=ready.vae,
             sampler=wish.sampler or "",
             scheduler=wish.scheduler or "",
             denoise=wish.denoise,
@@ -245,16 +297,8 @@ class _Maker:
             asked=asked(wish),
             template="" if self.expander.is_plain(wish) else wish.prompt,
             cell=cell.where,
+            pair=ready.pair,
         )
-
-    def _loras(self, wish: Wish) -> tuple[UsableLora, ...]:
-        if wish.lora is not None:
-            return tuple(
-                _with_strength(self.find_lora(one.name), one.strength) for one in wish.lora
-            )
-        if self.ready.lora is None and wish.strength is not None:
-            raise PromptError(*wish.where, "grid: lora.strength needs a LoRA, and none is set")
-        return (_with_strength(self.ready.lora, wish.strength),) if self.ready.lora else ()
 
     def _image(self, wish: Wish) -> InputImage | None:
         if wish.image is None:
@@ -262,6 +306,15 @@ class _Maker:
         if self.find_image is None:
             raise PromptError(*wish.where, f"image: there is no folder to look for {wish.image} in")
         return self.find_image(wish.image)
+
+
+def _loras(wish: Wish, paired: Paired) -> tuple[UsableLora, ...]:
+    """Return what the file names, else the pair's."""
+    if wish.lora is not None:
+        return tuple(_with_strength(paired.find_lora(one.name), one.strength) for one in wish.lora)
+    if not paired.ready.loras and wish.strength is not None:
+        raise PromptError(*wish.where, "grid: lora.strength needs a LoRA, and none is set")
+    return tuple(_with_strength(lora, wish.strength) for lora in paired.ready.loras)
 
 
 def asked(wish: Wish) -> tuple[str, ...]:
@@ -274,6 +327,8 @@ def asked(wish: Wish) -> tuple[str, ...]:
     ]
     if wish.strength is not None:
         named.append("lora")
+    if wish.pair is not None:
+        named.append("unet")  # or a workflow with a checkpoint of its own would draw without it
     return (*named, *wish.slots)
 
 

@@ -58,7 +58,10 @@ def _flags(arguments: argparse.Namespace) -> dict[str, Any]:
         return str(path.resolve()) if path else None
 
     return {
+        "pair": getattr(arguments, "pair", None),
         "host": {"use": getattr(arguments, "host", None)},
+        # Only given or not: the flag cannot take back what a file allows.
+        "lora": {"allow_partial": getattr(arguments, "allow_partial", False) or None},
         "folders": {name: absolute(name) for name in ("inbox", "outbox", "models")},
     }
 

@@ -40,7 +40,7 @@ class RunLoop:
         name: what the board calls this host: an entry of ``host.use``.
         tools: what it works with.
         source: finds or starts the host.
-        unet: file that a host which is not named must have.
+        unet: tells the file that a host which is not named must have.
         others_work: tells whether another host of this run is at work.
         is_anyones: tells whether a host of this name is one of this run's.
     """
@@ -50,7 +50,7 @@ class RunLoop:
         name: str,
         tools: Tools,
         source: HostSource,
-        unet: str,
+        unet: Callable[[], str],
         others_work: Callable[[str], bool] = lambda name: False,
         is_anyones: Callable[[str], bool] = lambda key: False,
     ) -> None:
@@ -123,7 +123,7 @@ class RunLoop:
     def _find(self) -> tuple[HostAddress | None, str]:
         """Look for the host; one that does not start again is no reason to end the night."""
         try:
-            return self._source.find(self._unet)
+            return self._source.find(self._unet())
         except (HostProcessError, OSError) as error:
             if not self._has_served and not self._others_work(self.name):
                 raise
@@ -167,7 +167,7 @@ class RunLoop:
                     )
                     worker = HostWorker(
                         *(self.name, self._tools, client, listener, address.key, endings),
-                        *(self._inbox, self._leaving),
+                        *(self._inbox, self._leaving, facts),
                     )
                     try:
                         worker.work()
@@ -212,7 +212,7 @@ class RunLoop:
             over.set()
 
     def _scout(self, over: threading.Event) -> None:
-        if self._source.better(self._unet, over) and not over.is_set():
+        if self._source.better(self._unet(), over) and not over.is_set():
             logger.info("a ComfyUI is there; changing to it after the running job")
             self._leaving.set()
             self.wake()

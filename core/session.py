@@ -28,7 +28,8 @@ from core.input_images import InputImages
 from core.intake import Intake
 from core.job import ON_HOST, OPEN, Job, State
 from core.journal import Journal, JournalError
-from core.prepare import prepare
+from core.pairs import Pairs
+from core.prepare import PrepareError
 from core.status import Board
 
 logger = logging.getLogger(__name__)
@@ -59,7 +60,11 @@ class Session:
     ) -> None:
         self._settings, self._board = settings, board
         self._journal, self._folder, self._once = journal, folder, once
-        self._process = HostProcess(settings.folders.models, settings.state / "host")
+        self._process = HostProcess(
+            settings.folders.models,
+            settings.state / "host",
+            partial_loras=settings.lora.allow_partial,
+        )
         self._images = InputImages(settings.state / "input")
         self._fleet = Fleet()
         self._intake: Intake | None = None
@@ -128,9 +133,10 @@ class Session:
         """Prepare, then drive the hosts until the end."""
         self._prune()
         self._board.update(paused=self._journal.paused(), counts=self._journal.counts())
-        ready, loras = prepare(self._settings, self._report, self._note_child)
+        pairs = Pairs(self._settings, self._report)
+        paired = pairs.usual(self._note_child)
         self._board.update(activity=None)
-        parts = assembly.Parts(self._settings, self._board, self._journal, ready, loras)
+        parts = assembly.Parts(self._settings, self._board, self._journal, pairs, paired)
         self._intake = intake = parts.intake(self._folder, self._images)
         parts.man(self._fleet, self._process, self._on_ended)
         if self._over.is_set():
@@ -147,7 +153,9 @@ class Session:
             child.terminate()
 
     def _report(self, what: str, share: float) -> None:
-        self._board.update(activity=(what, share))
+        if self._over.is_set():
+            raise PrepareError("stopped while it was being made ready")
+        self._board.update(activity=(what, share) if share < 1 else None)
 
     # Prompt files
 
@@ -172,7 +180,7 @@ class Session:
                 logger.warning("%s; trying again", error)
                 self._board.update(trouble=str(error))
                 self._over.wait(JOURNAL_PAUSE)
-        self._board.update(trouble="", counts=self._journal.counts())
+        self._board.update(trouble="", activity=None, counts=self._journal.counts())
         self._fleet.wake()
 
     def _wait_for_jobs(self) -> None:

@@ -3,7 +3,7 @@
 Asked once for each kind of job, and again now and then while jobs wait for something the host
 lacks: a LoRA copied into its folder shows up without a restart. What the pair itself needs (unet,
 text encoders, VAE) is waited for, since the whole run depends on it; anything else that no host
-has fails the job.
+has, graphics memory for the size included, fails the job.
 """
 
 import logging
@@ -30,12 +30,19 @@ class Suitability:
         client: asked for what it offers.
         fitness: told what it lacks.
         clock: seconds, monotonic.
+        lacks_memory: returns why its card cannot hold a filled workflow; empty where it can.
     """
 
     def __init__(
-        self, name: str, client: HostClient, fitness: Fitness, clock: Callable[[], float]
+        self,
+        name: str,
+        client: HostClient,
+        fitness: Fitness,
+        clock: Callable[[], float],
+        lacks_memory: Callable[[Workflow], str] = lambda graph: "",
     ) -> None:
         self._name, self._client, self._fitness, self._clock = name, client, fitness, clock
+        self._lacks_memory = lacks_memory
         self._catalogue: Catalogue | None = None
         self._asked = 0.0
         self._fit: set[str] = set()
@@ -68,9 +75,10 @@ class Suitability:
         """
         if job.needs in self._fit:
             return True
-        problems = check.check(graph, self._known())
-        lacks = "; ".join(str(problem) for problem in problems)
-        if not problems:
+        known = self._known()
+        problems = check.check(check.respelled(graph, known), known)  # as it will be posted
+        lacks = "; ".join(map(str, problems)) or self._lacks_memory(graph)
+        if not lacks:
             self._fit.add(job.needs)
         else:
             self._unfit[job.needs] = lacks
@@ -79,7 +87,7 @@ class Suitability:
                 logger.warning("host %s cannot run %s: %s", self._name, job.name, lacks)
         waits = problems and all(_is_of_pair(problem, graph, job) for problem in problems)
         self._fitness.note(self._name, job.needs, "" if waits else lacks)
-        return not problems
+        return not lacks
 
     def due(self) -> float | None:
         """Return when to ask the host again; ``None`` while it lacks nothing."""

@@ -8,6 +8,7 @@ from core.filing import Filing
 from core.fitness import Fitness
 from core.job import Job
 from core.journal import Journal
+from core.memory_check import MemoryCheck
 from core.status import Board
 
 
@@ -40,6 +41,7 @@ class Tools:
         wall: seconds since the epoch, for what is shown.
         on_ended: called after each job that is done or failed, from any thread.
         on_moved: called when jobs of a host that is away may be taken by others.
+        memory: holds jobs against a host's card; ``None`` leaves that to the host.
     """
 
     journal: Journal
@@ -52,6 +54,7 @@ class Tools:
     wall: Callable[[], float]
     on_ended: Callable[[Job], None]
     on_moved: Callable[[], None]
+    memory: MemoryCheck | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,5 +33,5 @@ def memory_advice(request: Request) -> str:
     if any("fp16" in name.lower() for name in request.text_encoders):
         return "use a T5 encoder in fp8 or GGUF instead of FP16 (model.text_encoders)"
     if request.width * request.height > MEGAPIXEL // 2:
-        return "close what else uses the GPU, start ComfyUI with --lowvram, or try 768 x 768"
-    return "close what else uses the GPU, or start ComfyUI with --lowvram --reserve-vram 1.0"
+        return "close what else uses the GPU, start ComfyUI with --reserve-vram 1, or try 768 x 768"
+    return "close what else uses the GPU, or start ComfyUI with --reserve-vram 1.5"

@@ -84,6 +84,7 @@ class Wish(BaseModel):
     batch: Annotated[int, Field(ge=1, le=MAX_BATCH)] = 1
     count: Annotated[int, Field(ge=1, le=MAX_IMAGES)] = 1
     lora: tuple[LoraWish, ...] | None = None
+    pair: Name | None = None
     workflow: str | None = None
     image: Name | None = None
     slots: Mapping[str, Scalar] = Field(default_factory=dict)
@@ -152,6 +153,11 @@ class Wish(BaseModel):
         """File and line it stands in, as far as they are known."""
         file, line, text = self._place
         return file, line or line_of(text, "prompt", self.prompt)
+
+    def where_of(self, key: str, value: str) -> tuple[str, int]:
+        """File and line where a key has this value, else those of the wish itself."""
+        file, line, text = self._place
+        return file, line_of(text, key, value) or line
 
     def at(self, file: str, line: int, text: str) -> "Wish":
         """Return the wish with its place noted, for complaints that come later.

@@ -51,6 +51,9 @@ def arguments(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--input", type=Path, default=STATE / "input", help="uploads")
     parser.add_argument("--temp", type=Path, default=STATE / "temp", help="previews")
     parser.add_argument("--preview", action=argparse.BooleanOptionalAction, default=True)
+    parser.add_argument(
+        "--partial-loras", action="store_true", help="apply LoRAs in part instead of refusing them"
+    )
     parser.add_argument("--die-with-stdin", action="store_true", help="stop when stdin ends")
     return parser.parse_args(argv)
 
@@ -149,7 +152,7 @@ def main(argv: list[str]) -> int:
     paths = (chosen.models, chosen.output, chosen.input, chosen.temp)
     folders = Folders(*(path.absolute() for path in paths))
     folders.empty_temp()
-    engine = EngineLoader(folders.models)
+    engine = EngineLoader(folders.models, partial_loras=chosen.partial_loras)
     parts, worker = build(folders, engine, previews=chosen.preview)
     worker.start()
     engine.start()

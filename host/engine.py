@@ -62,17 +62,26 @@ class SampleStep:
 class Engine:
     """Everything that needs torch."""
 
-    def __init__(self, models: Path, device: torch.device, dtype: torch.dtype) -> None:
+    def __init__(
+        self,
+        models: Path,
+        device: torch.device,
+        dtype: torch.dtype,
+        *,
+        partial_loras: bool = False,
+    ) -> None:
         """Make an engine.
 
         Args:
             models: the models folder, for tokenizers.
             device: where to compute.
             dtype: in what type the unet and the text encoders compute.
+            partial_loras: apply LoRAs in part, as ComfyUI does, instead of refusing them.
         """
         self.device = device
         self._models = models
         self._dtype = dtype
+        self._partial_loras = partial_loras
         kept = 1 if device.type == "cuda" else KEPT
         self._unets: Kept[ModelFile, Adapters] = Kept(kept)
         self._clips: Kept[ModelFile, ClipL] = Kept(kept)
@@ -81,7 +90,7 @@ class Engine:
         self._projections: Kept[ModelFile, Projection] = Kept(kept)
 
     @classmethod
-    def on_best_device(cls, models: Path) -> Engine:
+    def on_best_device(cls, models: Path, *, partial_loras: bool = False) -> Engine:
         """Return an engine on the GPU if torch sees one, else on the CPU.
 
         float32 on the CPU, as ComfyUI has it. Measured on two cores with AMX, bfloat16 takes 1.4
@@ -91,8 +100,8 @@ class Engine:
         if torch.cuda.is_available():
             modern = torch.cuda.get_device_capability()[0] >= 8
             dtype = torch.bfloat16 if modern else torch.float16
-            return cls(models, torch.device("cuda"), dtype)
-        return cls(models, torch.device("cpu"), torch.float32)
+            return cls(models, torch.device("cuda"), dtype, partial_loras=partial_loras)
+        return cls(models, torch.device("cpu"), torch.float32, partial_loras=partial_loras)
 
     # --- loading ---
 
@@ -129,7 +138,7 @@ class Engine:
     def _unet(self, file: ModelFile) -> Adapters:
         def load() -> Adapters:
             unet = flux.load(file.path, dtype=self._dtype, device=self.device)
-            return Adapters(unet, self._dtype)
+            return Adapters(unet, self._dtype, self._partial_loras)
 
         return self._unets.get(file, load)
 

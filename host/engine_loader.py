@@ -26,9 +26,9 @@ logger = logging.getLogger(__name__)
 class EngineLoader:
     """The engine, as soon as it is there."""
 
-    def __init__(self, models: Path) -> None:
-        """Make a loader; ``models`` is where the engine finds tokenizers."""
-        self._models = models
+    def __init__(self, models: Path, *, partial_loras: bool = False) -> None:
+        """Make a loader; the arguments are the engine's."""
+        self._models, self._partial_loras = models, partial_loras
         self._engine: Engine | None = None
         self._failure: ImportError | None = None
         self._thread = threading.Thread(target=self._load, name="engine", daemon=True)
@@ -66,7 +66,7 @@ class EngineLoader:
         try:
             from host.engine import Engine
 
-            self._engine = Engine.on_best_device(self._models)
+            self._engine = Engine.on_best_device(self._models, partial_loras=self._partial_loras)
         except ImportError as error:
             logger.exception("the engine could not be loaded")
             self._failure = error

@@ -6,8 +6,9 @@ Adapters stay loaded, so changing strengths between jobs costs nothing. Base wei
 changed.
 """
 
+import logging
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from peft import LoraConfig
@@ -18,9 +19,11 @@ from host.errors import RenderError
 from host.flux import Unet
 from host.packed import open_weights
 from host.values import ModelFile
-from models import flux, lora
+from models import flux, lora, lora_fit
 from models.flux import Piece
 from models.lora import LoraFile, LoraLayer
+
+logger = logging.getLogger(__name__)
 
 MAX_ADAPTERS = 8
 """LoRAs that stay loaded on one unet; the one unused for longest goes first."""
@@ -40,34 +43,45 @@ class Delta:
         return Delta(torch.cat([self.down, other.down]), torch.cat([self.up, other.up], 1))
 
 
-def read(unet: Unet, file: ModelFile) -> LoraFile:
-    """Read a LoRA and check that every key of it applies.
+def read(unet: Unet, file: ModelFile, *, partial: bool = False) -> LoraFile:
+    """Read a LoRA and check that every key of it applies, by ComfyUI's rules.
+
+    Args:
+        unet: what it is for.
+        file: the LoRA.
+        partial: if only some of it applies, return just that.
 
     Raises:
         ModelError: it is no LoRA, or not one that can be applied.
         RenderError: keys do not apply to this unet; names them.
     """
     found = lora.read(file.path, unet.shape)
-    misses = lora.problems(found, flux.tensor_shapes(unet.shape))
-    if misses:
-        more = f"; and {len(misses) - _SHOWN} more" if len(misses) > _SHOWN else ""
-        raise RenderError(
-            f"the LoRA does not fit {unet.path.name}",
-            path=file.path,
-            why="; ".join(misses[:_SHOWN]) + more,
-            fix="Use a LoRA that was trained on this model",
-        )
-    return found
+    fit = lora_fit.judge(found, flux.tensor_shapes(unet.shape))
+    if not fit.findings:
+        return found
+    misses = fit.texts
+    more = f"; and {len(misses) - _SHOWN} more" if len(misses) > _SHOWN else ""
+    if partial and fit.usable_in_part:
+        logger.warning("%s applies in part, %s: %s", file.path.name, fit.told, misses[0] + more)
+        return replace(found, layers=fit.applied)
+    raise RenderError(
+        f"the LoRA does not fit {unet.path.name}",
+        path=file.path,
+        why="; ".join(misses[:_SHOWN]) + more,
+        fix="Convert it (director.py lora convert)"
+        if fit.converting_helps
+        else "Use a LoRA that was trained on this model",
+    )
 
 
 def deltas(found: LoraFile, shape: flux.FluxShape) -> dict[str, Delta]:
-    """Return the change of every diffusers layer (by module name), alpha included."""
+    """Return the change of every diffusers layer (by module name), ComfyUI's scale included."""
     tensors = open_weights(found.path).tensors
     pieces = _pieces_by_module(shape)
     changes: dict[str, Delta] = {}
     for layer in found.layers:
         down = tensors[layer.down.name].unpack(torch.float32)
-        up = tensors[layer.up.name].unpack(torch.float32) * layer.scale
+        up = tensors[layer.up.name].unpack(torch.float32) * layer.scale_in_comfyui
         for name, rows in _shares(layer, up, pieces[layer.module]):
             delta = Delta(down, rows)
             changes[name] = changes[name].joined(delta) if name in changes else delta
@@ -103,10 +117,11 @@ def _shares(
 
 @dataclass(slots=True)
 class Adapters:
-    """The LoRAs that are loaded on one unet."""
+    """The LoRAs that are loaded on one unet; `partial` as in read()."""
 
     unet: Unet
     dtype: torch.dtype
+    partial: bool = False
     _names: dict[ModelFile, str] = field(default_factory=dict)
     _layers: dict[str, LoraLinear] = field(default_factory=dict)
     _count: int = 0
@@ -121,7 +136,8 @@ class Adapters:
         if file in self._names:
             self._names[file] = self._names.pop(file)  # newest last
             return
-        changes = deltas(read(self.unet, file), self.unet.shape)
+        found = read(self.unet, file, partial=self.partial)
+        changes = deltas(found, self.unet.shape)
         while len(self._names) >= MAX_ADAPTERS:
             self._unload(next(iter(self._names)))
         name = f"lora{self._count}"

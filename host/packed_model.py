@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import torch
-from accelerate import init_empty_weights  # type: ignore[import-untyped]
+from accelerate import init_empty_weights  # type: ignore[import-untyped] # it has no types
 from torch import nn
 
 from host.errors import RenderError

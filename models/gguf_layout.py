@@ -52,11 +52,12 @@ def layout(
     offset = len(header)
     for name, shape, kind, nbytes in sized:
         placed.append(GgufTensor(name, shape, kind, offset, nbytes))
-        offset += _padded(nbytes)  # the last one too
+        offset += padded(nbytes)  # the last one too
     return Layout(header, tuple(placed), offset)
 
 
-def _padded(nbytes: int) -> int:
+def padded(nbytes: int) -> int:
+    """Bytes that so many take up: the next tensor begins at a multiple of the alignment."""
     return -(-nbytes // DEFAULT_ALIGNMENT) * DEFAULT_ALIGNMENT
 
 
@@ -87,7 +88,7 @@ def _header(
     writer.write_kv_data_to_file()
     writer.write_ti_data_to_file()
     header = buffer.getvalue()
-    return header.ljust(_padded(len(header)), b"\0")
+    return header.ljust(padded(len(header)), b"\0")
 
 
 def _add(writer: "GGUFWriter", key: str, value: Scalar) -> None:

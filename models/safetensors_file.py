@@ -256,21 +256,21 @@ def serialise(arrays: Mapping[str, np.ndarray[Any, Any]], metadata: Mapping[str,
     Own code, although the safetensors package writes files too: that one puts `__metadata__` in
     random order (Rust's HashMap), so the same model would get another hash each time.
     """
-    header: dict[str, Any] = {"__metadata__": dict(sorted(metadata.items()))} if metadata else {}
+    specs = {name: (_dtype_name(array), array.shape) for name, array in arrays.items()}
+    return b"".join([header(specs, metadata), *(a.tobytes() for a in arrays.values())])
+
+
+def header(specs: Mapping[str, tuple[str, tuple[int, ...]]], metadata: Mapping[str, str]) -> bytes:
+    """The bytes before the data, for tensors of these dtypes and shapes, in the order given."""
+    table: dict[str, Any] = {"__metadata__": dict(sorted(metadata.items()))} if metadata else {}
     offset = 0
-    for name, array in arrays.items():
-        span = [offset, offset + array.nbytes]
-        header[name] = {
-            "dtype": _dtype_name(array),
-            "shape": list(array.shape),
-            "data_offsets": span,
-        }
+    for name, (dtype, shape) in specs.items():
+        span = [offset, offset + prod(shape) * DTYPE_BYTES[dtype]]
+        table[name] = {"dtype": dtype, "shape": list(shape), "data_offsets": span}
         offset = span[1]
-    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode("utf-8")
+    text = json.dumps(table, separators=(",", ":"), ensure_ascii=False).encode("utf-8")
     text += b" " * (-len(text) % 8)  # the data begin at a multiple of 8, as the format asks
-    return b"".join(
-        [len(text).to_bytes(8, "little"), text, *(a.tobytes() for a in arrays.values())]
-    )
+    return len(text).to_bytes(8, "little") + text
 
 
 def _dtype_name(array: np.ndarray[Any, Any]) -> str:

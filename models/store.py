@@ -8,7 +8,7 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
@@ -26,6 +26,20 @@ class Folder(StrEnum):
     LORAS = "loras"
     TEXT_ENCODERS = "text_encoders"
     VAE = "vae"
+
+
+# ComfyUI looks for a kind in each of these (folder_paths.py, 0.3.64); the first is Vulcan's own.
+_SPELLINGS = {
+    Folder.UNET: ("unet", "diffusion_models"),
+    Folder.LORAS: ("loras",),
+    Folder.TEXT_ENCODERS: ("text_encoders", "clip"),
+    Folder.VAE: ("vae",),
+}
+
+
+def places(models: Path, kind: Folder) -> list[Path]:
+    """Where a models folder may hold files of a kind, by all of ComfyUI's names."""
+    return [models / name for name in _SPELLINGS[kind]]
 
 
 def names(folder: Path) -> list[str]:
@@ -74,16 +88,34 @@ def cached_sha256(path: Path, cache: Path) -> str:
     A 7 GB file costs ten seconds to hash and is hashed at every start otherwise. `cache` is a JSON
     file that may be deleted at any time.
     """
-    stat = _readable(path).stat()
-    key = f"{stat.st_size}:{stat.st_mtime_ns}:{stat.st_ino}"
+    key = stamp(path)
     known = _read_cache(cache)
     name = str(path.resolve())
     match known.get(name):
         case [str(seen), str(digest)] if seen == key:
             return digest
     digest = sha256(path)
-    atomic_write(cache, json.dumps(known | {name: [key, digest]}, indent=1).encode())
+    _note(cache, known | {name: [key, digest]})
     return digest
+
+
+def remember_sha256(path: Path, cache: Path, digest: str) -> None:
+    """Note the hash of a file that was just read or written as a whole, for cached_sha256."""
+    _note(cache, _read_cache(cache) | {str(path.resolve()): [stamp(path), digest]})
+
+
+def stamp(path: Path) -> str:
+    """What changes when somebody writes to a file: its size, time and inode.
+
+    Raises:
+        ModelError: there is no such file.
+    """
+    stat = _readable(path).stat()
+    return f"{stat.st_size}:{stat.st_mtime_ns}:{stat.st_ino}"
+
+
+def _note(cache: Path, table: Mapping[str, object]) -> None:
+    atomic_write(cache, json.dumps(table, indent=1).encode())
 
 
 def _read_cache(cache: Path) -> dict[str, object]:

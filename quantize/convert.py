@@ -54,20 +54,26 @@ def run(plan: ConversionPlan, *, workers: int, force: bool = False) -> Generator
         QuantizeError: the target exists (kind TARGET_EXISTS), no room, a bad weight, no ggml.
         ModelError: the source shrank since it was planned.
     """
-    _check_target(plan, force)
+    check_target(plan.target, plan.files, force)
     kernels = {kind: kernel.find(kind) for kind in {tensor.type for tensor in plan.tensors}}
+    with disk_errors_told(plan.target), part_of(plan.target, plan.total_bytes) as target_fd:
+        os.pwrite(target_fd, plan.header, 0)
+        with opened(plan.files) as fds:
+            converter = ChunkConverter(ChunkReader(plan.files, fds), target_fd, kernels)
+            with closing(_converted(plan, converter, workers)) as done:
+                yield from _progress(plan, done, WriteBehind(target_fd))
+
+
+@contextmanager
+def disk_errors_told(target: Path) -> Iterator[None]:
+    """Turn an OSError of a conversion into a QuantizeError."""
     try:
-        with part_of(plan.target, plan.total_bytes) as target_fd:
-            os.pwrite(target_fd, plan.header, 0)
-            with opened(plan.files) as fds:
-                converter = ChunkConverter(ChunkReader(plan.files, fds), target_fd, kernels)
-                with closing(_converted(plan, converter, workers)) as done:
-                    yield from _progress(plan, done, WriteBehind(target_fd))
+        yield
     except OSError as error:
         raise QuantizeError(
             Problem.DISK,
             "the conversion stopped",
-            path=Path(error.filename) if error.filename else plan.target,
+            path=Path(error.filename) if error.filename else target,
             why=error.strerror or str(error),
             fix="Make sure that the source can be read and the target's folder written",
         ) from error
@@ -80,18 +86,21 @@ def opened(files: Iterable[Path]) -> Iterator[list[int]]:
         yield [stack.enter_context(path.open("rb", buffering=0)).fileno() for path in files]
 
 
-def _check_target(plan: ConversionPlan, force: bool) -> None:
-    if plan.target.is_dir() or (
-        plan.target.exists() and any(map(plan.target.samefile, plan.files))
-    ):
+def check_target(target: Path, files: Iterable[Path], force: bool) -> None:
+    """Make sure that a target may be written, which is made from `files`.
+
+    Raises:
+        QuantizeError: it is one of them, or a folder; or it exists, and `force` is not set.
+    """
+    if target.is_dir() or (target.exists() and any(map(target.samefile, files))):
         raise QuantizeError(
-            Problem.BAD_SOURCE, "the target is the source, or a folder", path=plan.target
+            Problem.BAD_SOURCE, "the target is the source, or a folder", path=target
         )
-    if plan.target.exists() and not force:
+    if target.exists() and not force:
         raise QuantizeError(
             Problem.TARGET_EXISTS,
             "the target exists and is kept",
-            path=plan.target,
+            path=target,
             fix="Use --force to make it again",
         )
 

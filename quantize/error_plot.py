@@ -49,14 +49,20 @@ class _Series:
     hollow: bool
 
 
-def draw(path: Path, title: str, subtitle: str, errors: Sequence[TensorError]) -> None:
-    """Write the picture as PNG."""
+def draw(
+    path: Path,
+    title: str,
+    subtitle: str,
+    errors: Sequence[TensorError],
+    unit: str = "relative RMS error",
+) -> None:
+    """Write the picture as PNG; `unit` says what the errors are."""
     canvas = _Canvas()
     canvas.text((_LEFT, 28), title, 30)
     canvas.text((_LEFT, 72), subtitle, 18, _GREY)
     series = _series(errors)
     doubles = 1 + max(_depths(errors, "double_blocks"), default=-1)
-    _curves(canvas, series, doubles)
+    _curves(canvas, series, doubles, unit)
     _legend(canvas, series)
     _bars(canvas, worst(errors))
     canvas.save(path)
@@ -118,7 +124,7 @@ def _stem(kind: str) -> str:
 # --- the parts of the picture ---------------------------------------------------------------------
 
 
-def _curves(canvas: "_Canvas", series: Sequence[_Series], doubles: int) -> None:
+def _curves(canvas: "_Canvas", series: Sequence[_Series], doubles: int, unit: str) -> None:
     points = [point for one in series for point in one.points]
     if not points:
         canvas.text((_LEFT, _TOP), "No tensor is packed in blocks.", 20, _GREY)
@@ -131,7 +137,7 @@ def _curves(canvas: "_Canvas", series: Sequence[_Series], doubles: int) -> None:
         x = _LEFT + (point[0] + 0.5) / (deepest + 1) * (_RIGHT - _LEFT)
         return x, _BOTTOM - point[1] / top * (_BOTTOM - _TOP)
 
-    canvas.text((_LEFT, _TOP - 22), "relative RMS error", 16, _GREY, "lm")
+    canvas.text((_LEFT, _TOP - 22), unit, 16, _GREY, "lm")
     _axes(canvas, place, (deepest, top, step), doubles)
     for one, shifted in _beside(series):
         canvas.line([place(point) for point in shifted], one.colour, 1.5)

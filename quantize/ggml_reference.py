@@ -1,11 +1,15 @@
 """ggml's own quantiser, called through ctypes: the oracle, and the engine for a few types.
 
+Its way back, from blocks to weights, is the witness of what was packed.
+
 It lives in the libggml-base that llama-cpp-python brings. Only that library is loaded, never the
 llama_cpp module, which would pull the whole of llama.cpp into the process.
 
     size_t ggml_quantize_chunk(enum ggml_type type, const float * src, void * dst,
                                int64_t start, int64_t nrows, int64_t n_per_row,
                                const float * imatrix);
+
+    void dequantize_row_q4_K(const block_q4_K * x, float * y, int64_t k);   and so on
 
 ggml answers a wrong argument by abort(), so every argument is checked before the call.
 """
@@ -14,6 +18,7 @@ import ctypes
 import importlib.util
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -113,3 +118,36 @@ class GgmlKernel:
         self._library.ggml_quantize_chunk(
             self._type, rows.ctypes.data, out.ctypes.data, 0, *rows.shape, None
         )
+
+
+def unpack(tensor_type: TensorType, packed: NDArray[np.uint8], out: NDArray[np.float32]) -> None:
+    """Unpack the blocks of a packed type into `out`, both flat and contiguous.
+
+    Raises:
+        QuantizeError: ggml is not installed, or has no such function.
+    """
+    if packed.nbytes != byte_size((out.size,), tensor_type) or not packed.flags.c_contiguous:
+        raise ValueError(f"{packed.nbytes} bytes are not {out.size} weights")
+    if out.dtype != np.float32 or not out.flags.c_contiguous:
+        raise ValueError("ggml needs contiguous float32")
+    _unpacker(tensor_type)(packed.ctypes.data, out.ctypes.data, out.size)
+
+
+def unpacker_address(tensor_type: TensorType) -> int:
+    """Where the C function that unpacks a type lies; raises as unpack()."""
+    return ctypes.cast(_unpacker(tensor_type), ctypes.c_void_p).value or 0
+
+
+@cache
+def _unpacker(tensor_type: TensorType) -> Any:
+    family, _, rest = tensor_type.name.partition("_")
+    name = f"dequantize_row_{family.lower()}_{rest}"
+    try:
+        function = getattr(_library(), name)
+    except AttributeError as error:
+        raise QuantizeError(
+            Problem.NO_ENGINE, "ggml's quantiser is of another version", why=f"it has no {name}"
+        ) from error
+    function.argtypes = (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64)
+    function.restype = None
+    return function

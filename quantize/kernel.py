@@ -88,11 +88,11 @@ def by_ggml(tensor_type: TensorType) -> Kernel:
 
 @cache  # a kernel is compiled once in a process
 def _own(tensor_type: TensorType) -> Packer:
-    return Packer(OWN[tensor_type], _target())
+    return Packer(OWN[tensor_type], target())
 
 
 @cache
-def _target() -> "Target | None":
+def target() -> "Target | None":
     """The processor to compile for, if there is a compiler and it has vectors."""
     try:
         # Without llvmlite, or where its library does not load, numpy does it.

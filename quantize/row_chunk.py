@@ -80,9 +80,14 @@ def chunks(plan: ConversionPlan) -> Iterator[Chunk]:
     """All chunks, in the order in which they lie in the target."""
     for tensor in plan.tensors:
         for part in tensor.parts:
-            step = max(1, CHUNK_WEIGHTS // part.width)
-            for start in range(0, part.rows, step):
-                yield Chunk(tensor, part, start, min(step, part.rows - start))
+            yield from chunks_of(tensor, part)
+
+
+def chunks_of(tensor: TensorPlan, part: Part, multiple: int = 1) -> Iterator[Chunk]:
+    """The chunks of one part; their rows, but for the last one's, are a multiple of a number."""
+    step = max(multiple, CHUNK_WEIGHTS // part.width // multiple * multiple)
+    for start in range(0, part.rows, step):
+        yield Chunk(tensor, part, start, min(step, part.rows - start))
 
 
 class Scratch:
@@ -203,7 +208,7 @@ class ChunkConverter:
         if chunk.unchanged:
             self._reader.rows(chunk, raw, scratch)  # only to be looked at
         packed = raw if chunk.unchanged else self._pack(chunk, raw, scratch)
-        _write(self._target_fd, chunk.target_span[0], packed.data)
+        write_at(self._target_fd, chunk.target_span[0], packed.data)
 
     def _pack(self, chunk: Chunk, raw: Bytes, scratch: Scratch) -> Bytes:
         packed, dtype = scratch.packed[: chunk.target_span[1]], chunk.part.info.dtype
@@ -228,7 +233,8 @@ def _forget(fd: int, offset: int, nbytes: int) -> None:
     os.posix_fadvise(fd, first, offset + nbytes - first, os.POSIX_FADV_DONTNEED)
 
 
-def _write(fd: int, offset: int, data: memoryview) -> None:
+def write_at(fd: int, offset: int, data: memoryview) -> None:
+    """Write all of `data`; no file position is shared or moved."""
     done = 0
     while done < len(data):
         done += os.pwrite(fd, data[done:], offset + done)

@@ -79,7 +79,14 @@ class Bench:
             source = HostSource(host.url, (), process, 1.0, 0.0, time.monotonic)
             self.board.host(host.url)
             self.fleet.add(
-                RunLoop(host.url, tools, source, "x.gguf", self.fleet.others_work, self.fleet.has)
+                RunLoop(
+                    host.url,
+                    tools,
+                    source,
+                    lambda: "x.gguf",
+                    self.fleet.others_work,
+                    self.fleet.has,
+                )
             )
         self._thread = threading.Thread(target=self.fleet.run, args=(self._guarded,))
 

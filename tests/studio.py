@@ -71,9 +71,10 @@ class Studio:
 
     def _graph(self, one: Asked, unet: str, lora: float, job: str) -> Workflow:
         # The template has a GGUF loader; safetensors are put in its place afterwards.
-        graph = workflow.build(self._template, request(one, Q4, lora), f"exam/{job}")
+        named = unet if unet.endswith(".gguf") else Q4
+        graph = workflow.build(self._template, request(one, named, lora), f"exam/{job}")
         for node in graph.values():
-            if node["class_type"] == "UnetLoaderGGUF" and unet != Q4:
+            if node["class_type"] == "UnetLoaderGGUF" and unet != named:
                 node["class_type"] = "UNETLoader"
                 node["inputs"] = {"unet_name": unet, "weight_dtype": "default"}
         return graph

@@ -107,14 +107,14 @@ def test_little_free_graphics_memory_is_a_warning_on_a_small_card(
 ) -> None:
     finding = doctor_host.graphics_memory(replace(LAPTOP, vram_free=free, vram_total=total))
     assert finding.level is level
-    assert level is Level.OK or "--lowvram" in finding.fix
+    assert level is Level.OK or "--reserve-vram" in finding.fix
 
 
 def test_launch_flags_are_named_unless_the_host_has_them() -> None:
     full = replace(LAPTOP, vram_free=GB)
-    assert doctor_host.graphics_memory(full).fix.endswith("--lowvram --reserve-vram 0.6")
-    has_both = replace(full, flags=("--lowvram", "--reserve-vram", "0.5"))
-    assert "--" not in doctor_host.graphics_memory(has_both).fix
+    assert doctor_host.graphics_memory(full).fix.endswith("--reserve-vram 1.0")
+    has_it = replace(full, flags=("--reserve-vram", "0.5"))
+    assert "--" not in doctor_host.graphics_memory(has_it).fix
 
 
 def test_a_host_on_the_processor_is_said_to_be_slow() -> None:

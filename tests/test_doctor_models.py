@@ -8,6 +8,8 @@ from bridge.finding import Finding, Level
 from configs import settings as configs
 from configs.settings import Settings
 from core import doctor_models
+from core.pair_files import Wanted
+from core.pair_making import PairMaker
 from models.flux import FluxShape
 from tests import doctor_site, model_files
 
@@ -106,3 +108,21 @@ def test_the_memory_a_job_wants_is_that_of_the_files_that_are_there(tmp_path: Pa
 def test_looking_at_headers_brings_no_numpy() -> None:
     code = "import sys; import core.doctor; sys.exit('numpy' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
+
+
+def test_a_pair_whose_file_is_gone_is_told_and_is_a_problem_if_it_is_the_default(
+    tmp_path: Path,
+) -> None:
+    models = doctor_site.make_models(tmp_path)
+    settings = doctor_site.settings(tmp_path)
+    lora = models / "loras" / "style.safetensors"
+    lora.write_bytes((models / "loras" / doctor_site.LORA).read_bytes())
+    PairMaker(settings, lambda *_: None).make(Wanted("a", loras=(("style", 1.0),)))
+    assert found(settings)["models.pair"].level is Level.OK
+    lora.unlink()
+    gone = found(settings)["models.pair"]
+    assert (gone.level, "--again" in gone.fix) == (Level.WARNING, True)
+    default = found(settings.model_copy(update={"pair": "a"}))["models.pair"]
+    assert default.level is Level.PROBLEM
+    unknown = found(settings.model_copy(update={"pair": "b"}))["models.pair"]
+    assert "no pair 'b'" in unknown.what

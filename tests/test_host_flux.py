@@ -353,6 +353,22 @@ def test_a_lora_with_keys_that_do_not_apply_is_refused_by_name(
         Adapters(load(quantised), torch.float32).load(file)
 
 
+def test_what_applies_in_part_does_only_where_the_host_is_told_to(
+    quantised: Path, tmp_path: Path
+) -> None:
+    layer = pair(SHAPE.hidden, SHAPE.hidden, 1)
+    whole = {"transformer.transformer_blocks.0.attn.to_q" + PEFT: layer}
+    more = whole | {"transformer.nowhere.to_q" + PEFT: layer, "base_model.model.x" + PEFT: layer}
+    results = []
+    for layers, partial in ((whole, False), (more, True)):
+        unet = load(quantised)
+        file = lora_file(tmp_path / f"{partial}.safetensors", layers)
+        adapters = Adapters(unet, torch.float32, partial)
+        adapters.activate({file: 1.0})
+        results.append(run(unet))
+    assert torch.equal(*results)
+
+
 def test_the_reference_itself_knows_every_tensor() -> None:
     shape = FluxShape(256, 2, 1, 1, 64, 256, 256, 1024, guidance=True)
     assert set(tensor_shapes(shape)) == set(model_files.flux_arrays(shape))

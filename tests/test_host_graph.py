@@ -146,7 +146,7 @@ def test_a_long_chain_needs_no_recursion(tmp_path: Path) -> None:
 
 
 def test_values_are_converted_to_the_declared_types(tmp_path: Path) -> None:
-    graph = {"1": image(width="64", height=64.9), "9": save(["1", 0], prefix=7)}  # type: ignore[arg-type]
+    graph = {"1": image(width="64", height=64.9), "9": save(["1", 0], prefix=7)}  # type: ignore[arg-type] # wrong on purpose
     verdict = check(graph, tmp_path)
     assert verdict.graph["1"]["inputs"]["width"] == 64
     assert verdict.graph["1"]["inputs"]["height"] == 64
@@ -232,5 +232,5 @@ def test_cache_keys_follow_everything_upstream() -> None:
 
 def test_cache_keys_tell_numbers_from_text() -> None:
     one = keys({"1": image(), "9": save(["1", 0], "1")})
-    number = keys({"1": image(), "9": save(["1", 0], 1)})  # type: ignore[arg-type]
+    number = keys({"1": image(), "9": save(["1", 0], 1)})  # type: ignore[arg-type] # wrong on purpose
     assert one["9"] != number["9"]

@@ -278,7 +278,7 @@ def test_the_host_dies_with_its_parent_even_by_kill_9(models_dir: Path, tmp_path
     )
     assert parent.stdout is not None
     line = json.loads(parent.stdout.readline())
-    LocalHost(line["url"], None).submit(graph(steps=5000))  # type: ignore[arg-type]
+    LocalHost(line["url"], None).submit(graph(steps=5000))  # type: ignore[arg-type] # it needs no parts
     assert alive(line["pid"])
     os.kill(parent.pid, signal.SIGKILL)
     parent.wait()

@@ -158,7 +158,7 @@ def test_a_file_that_is_no_text_encoder_is_a_sentence(micro: MicroSet) -> None:
         single="[b] $A [e]", special_tokens=[("[b]", 0), ("[e]", 1)]
     )
     file = open_weights(micro.vae)
-    file.metadata["tokenizer"] = words.to_str()  # type: ignore[index]
+    file.metadata["tokenizer"] = words.to_str()  # type: ignore[index] # a dict at heart
     with pytest.raises(RenderError, match="no CLIP-L"):
         text_encoders.load_clip(file, Path("x"), dtype=torch.float32, device=CPU)
     with pytest.raises(RenderError, match="no T5"):

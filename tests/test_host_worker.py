@@ -211,7 +211,7 @@ def test_a_full_disk_holds_a_picture_back_until_there_is_room(
         calls.append(1)
         if len(calls) == 1:
             raise OSError(28, "No space left on device")
-        real(*arguments)  # type: ignore[arg-type]
+        real(*arguments)  # type: ignore[arg-type] # handed on
 
     monkeypatch.setattr(gallery, "save", full_once)
     bench.add(1)

@@ -18,7 +18,7 @@ from core.wildcards import Wildcards
 from models.errors import ModelError
 from tests.journal_kit import take
 
-READY = Ready("u", Path("u"), "aa", ("c", "t"), "v", None, Native(64, 64, 2))
+READY = Ready("u", Path("u"), "aa", ("c", "t"), "v", (), Native(64, 64, 2))
 USUAL = Usual("txt2img", 0, 0, 0, 3.5, 1.0, 2.0)
 
 

@@ -117,7 +117,7 @@ def redone(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
     def counted(layout: object, weights: NDArray[np.float32], out: Bytes) -> object:
         counts.append(len(out))
-        return machine(layout, weights, out)  # type: ignore[arg-type]
+        return machine(layout, weights, out)  # type: ignore[arg-type] # handed on
 
     monkeypatch.setattr(packer_module, "ArrayMachine", counted)
     return counts

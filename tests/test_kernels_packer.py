@@ -180,7 +180,7 @@ def test_threads_that_meet_at_a_new_kernel_compile_it_once(
 
     def counted(*arguments: object) -> jit.Compiled:
         times.append(arguments)
-        return compiled(*arguments)  # type: ignore[arg-type]
+        return compiled(*arguments)  # type: ignore[arg-type] # handed on
 
     def work(_: int) -> bytes:
         ready.wait()
@@ -213,7 +213,7 @@ def test_where_llvm_fails_numpy_packs_the_same_and_the_log_says_why(
 
 @pytest.fixture
 def fresh() -> None:
-    kernel._target.cache_clear()
+    kernel.target.cache_clear()
     kernel._own.cache_clear()
 
 
@@ -235,7 +235,7 @@ def test_without_compiler_or_vectors_numpy_packs_and_the_log_says_why(
         monkeypatch.setattr(jit, "host", lambda: jit.Target("m68k", "", 0))
     with caplog.at_level(logging.WARNING):
         found = kernel.find(TensorType.Q6_K)
-    kernel._target.cache_clear()
+    kernel.target.cache_clear()
     kernel._own.cache_clear()
     assert said in caplog.text
     mine = pack(found, TensorType.Q6_K, flat(rows), "F32")

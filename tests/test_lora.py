@@ -1,3 +1,4 @@
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -9,12 +10,11 @@ from diffusers.loaders.lora_conversion_utils import _convert_kohya_flux_lora_to_
 from safetensors.numpy import load_file
 from safetensors.torch import load_file as load_torch
 
-from models import flux, lora
+from models import lora
 from models.errors import ModelError
 from models.flux import FLUX_DEV, FluxShape, diffusers_pieces, tensor_shapes
 from models.lora import Family, LoraFile
-from models.lora_keys import targets
-from tests import model_files, random_lora
+from tests import lora_kit, model_files, random_lora
 from tests.model_files import TINY, Array
 
 SHAPES = tensor_shapes(TINY)
@@ -194,7 +194,7 @@ SDXL = "lora_unet_input_blocks_4_1_transformer_blocks_0_attn1_to_q"
     ("arrays", "why"),
     [
         (lambda: pair(SDXL, 640, 640, KOHYA), "another kind of model than FLUX.1"),
-        (lambda: pair("transformer_blocks.0.attn.to_q", 256, 256), "as ComfyUI does"),
+        (lambda: pair("text_encoder.text_model.x", 8, 8), "text encoders only"),
         (lambda: {"img_in.weight": np.zeros((4, 4), "f2")}, "it is no LoRA"),
         (dict, "no tensor at all"),
         (lambda: {f"{STEM}.hada_w1_a": np.zeros(4, "f2")}, "LoHa"),
@@ -229,11 +229,101 @@ def test_a_pickle_is_never_opened(tmp_path: Path) -> None:
         lora.read(path, TINY)
 
 
-def test_every_linear_layer_of_flux_can_be_a_target_in_three_namings() -> None:
-    linear = [name for name, size in SHAPES.items() if len(size) == 2]
-    stems = targets(TINY)
-    assert sum(stem.startswith("lora_unet_") for stem in stems) == len(linear)
-    assert sum(stem.startswith("diffusion_model.") for stem in stems) == len(linear)
-    assert sum(stem.startswith("transformer.") for stem in stems) == sum(
-        piece.tensor in linear for piece in flux.diffusers_pieces(TINY).values()
-    )
+def test_two_tensors_for_the_same_half_of_a_pair_are_damage_not_a_choice(tmp_path: Path) -> None:
+    arrays = {**pair(STEM, 256, 256), **pair(STEM, 256, 256, OLD)}
+    path = model_files.write(tmp_path / "x.safetensors", arrays)
+    with pytest.raises(ModelError, match="are the same half of a pair"):
+        lora.read(path, TINY)
+
+
+def test_halves_with_different_endings_are_no_pair(tmp_path: Path) -> None:
+    arrays = pair(STEM, 256, 256, (".lora_A.weight", ".lora_up.weight"))
+    path = model_files.write(tmp_path / "x.safetensors", arrays)
+    with pytest.raises(ModelError, match="their endings differ"):
+        lora.read(path, TINY)
+
+
+def test_text_encoders_may_be_relatives_of_lora_as_no_host_here_applies_them(
+    tmp_path: Path,
+) -> None:
+    arrays = {**pair(STEM, 256, 256), "lora_te1_x.dora_scale": np.zeros(4, "f2")}
+    read = lora.read(model_files.write(tmp_path / "x.safetensors", arrays), TINY)
+    assert read.text_encoder == ("lora_te1_x.dora_scale",)
+
+
+def adapter(**entries: object) -> dict[str, str]:
+    table = {f"transformer.{key}": value for key, value in entries.items()}
+    return {"lora_adapter_metadata": json.dumps(table)}
+
+
+@pytest.mark.parametrize(
+    ("metadata", "scale"),
+    [
+        (adapter(r=4, lora_alpha=8), 2.0),
+        (adapter(r=4, lora_alpha=8, use_rslora=True), 4.0),
+        (adapter(r=4, lora_alpha=8, alpha_pattern={"transformer_blocks.0.attn.to_q": 2}), 0.5),
+        (adapter(r=4, lora_alpha=8, alpha_pattern={"to_q": 2}), 0.5),
+        (adapter(r=4, lora_alpha=8, alpha_pattern={"^to_q": 2}), 2.0),
+        (adapter(r=8, lora_alpha=8, rank_pattern={"attn.to_q": 4}), 2.0),
+        ({"lora_adapter_metadata": '{"text_encoder.lora_alpha": 8, "text_encoder.r": 4}'}, 1.0),
+        ({}, 1.0),
+    ],
+)
+def test_the_scale_of_diffusers_metadata_is_pefts(
+    tmp_path: Path, metadata: dict[str, str], scale: float
+) -> None:
+    path = model_files.write(tmp_path / "x.safetensors", pair(STEM, 256, 256), metadata)
+    (layer,) = lora.read(path, TINY).layers
+    assert (layer.scale, layer.scale_in_comfyui) == (scale, 1.0)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("{", "[]", "[" * 100_000, '{"transformer.lora_alpha": 8}'),
+        '{"transformer.lora_alpha": "8", "transformer.r": 4}',
+        '{"transformer.lora_alpha": 8, "transformer.r": 0}',
+        '{"transformer.lora_alpha": 8, "transformer.r": 4,'
+        ' "transformer.alpha_pattern": {"(a+)+": 1}}',
+    ],
+)
+def test_metadata_whose_scale_cannot_be_known_are_refused_and_no_pattern_of_theirs_is_run(
+    tmp_path: Path, text: str
+) -> None:
+    metadata = {"lora_adapter_metadata": text}
+    path = model_files.write(tmp_path / "x.safetensors", pair(STEM, 256, 256), metadata)
+    with pytest.raises(ModelError, match="its scale is not known") as caught:
+        lora.read(path, TINY)
+    assert caught.value.path == path
+
+
+@pytest.mark.parametrize("name", ["kohya", "peft", "reference", "xlabs"])
+@pytest.mark.parametrize("shape", [TINY, lora_kit.MINI])
+def test_without_a_base_its_sizes_are_guessed_from_the_lora(
+    tmp_path: Path, name: str, shape: FluxShape
+) -> None:
+    naming = lora_kit.NAMINGS[name]
+    arrays = lora_kit.weights(naming, naming.stems(shape), shape=shape)
+    read = lora.read(model_files.write(tmp_path / "x.safetensors", arrays))
+    blocks = ("hidden", "mlp", "double_blocks", "single_blocks")
+    # XLabs' names reach no layer outside the blocks.
+    ends = ("in_channels", "context", "pooled", "out_channels") if name != "xlabs" else ()
+    for size in (*blocks, *ends):
+        assert getattr(read.shape, size) == getattr(shape, size)
+    assert lora.problems(read, tensor_shapes(read.shape)) == []
+
+
+def test_a_lora_as_wide_as_flux_is_taken_for_one_of_flux_dev(tmp_path: Path) -> None:
+    arrays = pair("lora_unet_double_blocks_3_img_mlp_0", 12288, 3072, KOHYA)
+    read = lora.read(model_files.write(tmp_path / "x.safetensors", arrays))
+    assert read.shape == FLUX_DEV
+
+
+def test_a_block_number_beyond_all_reason_takes_no_memory(tmp_path: Path) -> None:
+    arrays = {
+        **pair("diffusion_model.double_blocks.0.img_attn.proj", 256, 256),
+        **pair("diffusion_model.double_blocks.999999999.img_attn.proj", 256, 256),
+    }
+    read = lora.read(model_files.write(tmp_path / "x.safetensors", arrays))
+    assert read.shape.double_blocks == 1
+    assert len(read.unmatched) == 2

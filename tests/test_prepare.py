@@ -1,6 +1,5 @@
 """What is made ready before the first job, with the real micro models."""
 
-import shutil
 from dataclasses import astuple
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from models.micro import micro_set
 from models.micro import spec as micro
 from models.store import Folder
 from models.tensor_types import TensorType
+from tests import model_files, random_lora
 from tests.convert_kit import convert_file
 
 
@@ -86,8 +86,8 @@ def test_an_older_micro_set_of_the_same_names_and_sizes_is_replaced_and_its_gguf
     assert ready.unet_path == stale
     assert parentage.made_of(stale, micro_set.place(models).unet)
     assert ready.unet_sha256 == store.sha256(stale) != before
-    assert ready.lora
-    assert ready.lora.sha256 == store.sha256(micro_set.place(micro_set.SHIPPED).lora)
+    (own,) = ready.loras
+    assert own.sha256 == store.sha256(micro_set.place(micro_set.SHIPPED).lora)
 
 
 def test_a_gguf_of_another_micro_set_is_made_anew_even_if_the_set_itself_is_ours(
@@ -121,8 +121,8 @@ def test_the_micro_loras_word_is_put_nowhere_unless_the_settings_name_one(
     settings: Settings,
 ) -> None:
     ready, _ = prepare.prepare(settings, lambda *_: None, lambda _: None)
-    assert ready.lora
-    assert not ready.lora.in_front
+    (shipped,) = ready.loras
+    assert not shipped.in_front
     header = gguf_file.read_header(ready.unet_path)
     own = settings.model_copy(
         update={"lora": settings.lora.model_copy(update={"trigger": "mountain"})}
@@ -133,9 +133,17 @@ def test_the_micro_loras_word_is_put_nowhere_unless_the_settings_name_one(
     assert (usual.triggers, usual.in_front) == (("mountain",), True)
 
 
-def test_another_loras_word_is_put_in_front(settings: Settings, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("said", "in_front"),
+    [("", True), ("true", True), ("false", False), ("False ", False)],
+)
+def test_a_loras_word_is_put_in_front_unless_its_metadata_say_otherwise(
+    settings: Settings, said: str, in_front: bool
+) -> None:
     ready, _ = prepare.prepare(settings, lambda *_: None, lambda _: None)
     folder = settings.folders.models / Folder.LORAS
-    shutil.copy(folder / micro.LORA_FILE, folder / "mine.safetensors")
+    metadata = {"vulcan.trigger_in_front": said} if said else {}
+    model_files.write(folder / "mine.safetensors", random_lora.weights(micro.FLUX), metadata)
     header = gguf_file.read_header(ready.unet_path)
-    assert prepare.Loras(folder, header, settings, lambda _: "").find("mine").in_front
+    found = prepare.Loras(folder, header, settings, lambda _: "").find("mine")
+    assert found.in_front is in_front

@@ -21,7 +21,7 @@ READY = Ready(
     "aa",
     REQUEST.text_encoders,
     REQUEST.vae,
-    UsableLora("usual.safetensors", 0.3, ("trigger",), "bb"),
+    (UsableLora("usual.safetensors", 0.3, ("trigger",), "bb"),),
     Native(64, 64, 2),
 )
 

@@ -23,7 +23,7 @@ READY = Ready(
     unet_sha256="bb",
     text_encoders=("c", "t"),
     vae="v",
-    lora=PAIR,
+    loras=(PAIR,),
     native=Native(128, 96, 8),
 )
 
@@ -81,7 +81,7 @@ def test_a_trigger_word_is_added_only_with_its_lora_and_only_once() -> None:
 
 
 def test_a_trigger_word_that_the_prompt_is_to_say_is_never_added() -> None:
-    concept = replace(READY, lora=replace(PAIR, in_front=False))
+    concept = replace(READY, loras=(replace(PAIR, in_front=False),))
     wishes = [Wish(prompt="a fox"), Wish(prompt="a fox", grid=(("lora.strength", (0.5, 1.0)),))]
     requests = resolve.requests(wishes, concept, USUAL, find, draw_seed=lambda index: index)
     assert [request.prompt for request in requests] == ["a fox"] * 3
@@ -235,7 +235,7 @@ def test_a_grid_over_a_variable_keeps_the_rest_of_the_drawing() -> None:
 
 def test_lora_strength_needs_a_lora_to_set() -> None:
     wishes = prompt_file.parse("a.yaml", b"prompt: a\ngrid: {lora.strength: [1, 2]}\n")
-    alone = replace(READY, lora=None)
+    alone = replace(READY, loras=())
     with pytest.raises(PromptError, match="needs a LoRA"):
         resolve.requests(wishes, alone, USUAL, find, lambda n: n)
 

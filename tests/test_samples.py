@@ -30,7 +30,7 @@ def requests(text: bytes, name: str, seed: int = 0) -> list[Request]:
         assert f"{name}.safetensors" == spec.LORA_FILE
         return UsableLora(spec.LORA_FILE, 1.0, (), "")
 
-    own = replace(READY, lora=None)
+    own = replace(READY, loras=())
     return resolve.requests(prompt_file.parse(name, text), own, USUAL, find, lambda n: n + seed)
 
 

@@ -36,4 +36,4 @@ def test_the_advice_names_what_takes_most() -> None:
     assert "2048 x 1024" in trouble.memory_advice(large)
     heavy = replace(REQUEST, text_encoders=("clip_l.safetensors", "t5xxl_fp16.safetensors"))
     assert "T5" in trouble.memory_advice(heavy)
-    assert "--lowvram" in trouble.memory_advice(REQUEST)
+    assert "--reserve-vram" in trouble.memory_advice(REQUEST)

@@ -79,10 +79,10 @@ class _Rows(Array):
         self.values = values  # (weights of a sub-block, lanes)
 
     def __getitem__(self, at: Index) -> Lanes:
-        return ArrayLanes(self.values[at])  # type: ignore[call-overload]
+        return ArrayLanes(self.values[at])  # type: ignore[call-overload] # numpy takes all of Index
 
     def __setitem__(self, at: Index, value: Lanes) -> None:
-        self.values[at] = _values(value)  # type: ignore[call-overload]
+        self.values[at] = _values(value)  # type: ignore[call-overload] # likewise
 
 
 class _Columns(Table):

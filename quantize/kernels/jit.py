@@ -69,13 +69,26 @@ def compiled(block: BlockKernel, source: Source, target: Target) -> Compiled:
     Raises:
         RuntimeError: LLVM failed.
     """
+    shape = Shape.of(target.width, block)
+    engine = linked(lambda: _module(block, source, shape), target)
+    call = _SIGNATURE(engine.get_function_address("kernel"))
+    return Compiled(call, shape.lanes // block.layout.sub_blocks, engine)
+
+
+def linked(write: Callable[[], ir.Module], target: Target) -> Any:
+    """Machine code of the module that `write` writes, for this machine's kind of processor.
+
+    Returns:
+        LLVM's engine: it knows the functions' addresses, and keeps the code in memory.
+
+    Raises:
+        RuntimeError: LLVM failed.
+    """
     with _lock:
-        code, machine = _translated(block, source, target)
+        code, machine = _translated(write(), target)
         engine = llvm.create_mcjit_compiler(code, machine)
         engine.finalize_object()
-        call = _SIGNATURE(engine.get_function_address("kernel"))
-    lanes = Shape.of(target.width, block).lanes
-    return Compiled(call, lanes // block.layout.sub_blocks, engine)
+    return engine
 
 
 def assembly(block: BlockKernel, source: Source, target: Target) -> str:
@@ -83,15 +96,15 @@ def assembly(block: BlockKernel, source: Source, target: Target) -> str:
     with _lock:
         llvm.initialize_all_targets()
         llvm.initialize_all_asmprinters()
-        code, machine = _translated(block, source, target)
+        module = _module(block, source, Shape.of(target.width, block))
+        code, machine = _translated(module, target)
         return str(machine.emit_assembly(code))
 
 
-def _translated(block: BlockKernel, source: Source, target: Target) -> tuple[Any, Any]:
+def _translated(module: ir.Module, target: Target) -> tuple[Any, Any]:
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
-    shape = Shape.of(target.width, block)
-    code = llvm.parse_assembly(str(_module(block, source, shape)))
+    code = llvm.parse_assembly(str(module))
     machine = llvm.Target.from_triple(
         target.triple or llvm.get_process_triple()
     ).create_target_machine(cpu=target.cpu, features=target.features, opt=2, jit=not target.triple)

@@ -137,11 +137,12 @@ def _widened(builder: ir.IRBuilder, parts: list[Value], model: list[Value]) -> l
     return [builder.shuffle_vector(first, first, zeros)] * len(model)
 
 
-def call(builder: ir.IRBuilder, name: str, part: Value) -> Value:
-    """Call one of LLVM's own functions."""
-    many = f"v{part.type.count}" if isinstance(part.type, ir.VectorType) else ""
+def call(builder: ir.IRBuilder, name: str, *parts: Value) -> Value:
+    """Call one of LLVM's own functions on values of one type."""
+    kind = parts[0].type
+    many = f"v{kind.count}" if isinstance(kind, ir.VectorType) else ""
     name = f"llvm.{name}.{many}f32"
     function = builder.module.globals.get(name) or ir.Function(
-        builder.module, ir.FunctionType(part.type, [part.type]), name
+        builder.module, ir.FunctionType(kind, [kind] * len(parts)), name
     )
-    return builder.call(function, [part])
+    return builder.call(function, parts)
