@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo run test check format clean
+.PHONY: help demo run test explore check format clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -23,6 +23,9 @@ run: $(RUN_READY)  ## the director: watch ./inbox, fill ./outbox
 
 test: $(DEV_READY)  ## all tests
 	@$(BIN)/python -m pytest
+
+explore: $(DEV_READY)  ## the property tests with new, random examples, ten times as many
+	@$(BIN)/python -m pytest -m hypothesis --hypothesis-profile=explore
 
 check: $(DEV_READY)  ## ruff, mypy --strict, architecture: what CI runs before the tests
 	@$(BIN)/ruff check $(PACKAGES)

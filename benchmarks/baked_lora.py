@@ -1,6 +1,6 @@
 """The concept LoRA on the micro Flux, baked against applied while drawing: its effect and its cost.
 
-    python -m benchmarks.baked_lora [--pictures 50] [--rounds 12]
+    python -m benchmarks.baked_lora [--pictures 50] [--seeds 4] [--rounds 12]
 
 Draws the exam's concept prompts with Q4_K_S and the LoRA at runtime, and with the baked file, and
 has the judge say how many show the concept. Then times single steps of bare, baked and runtime: the
@@ -35,13 +35,14 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.baked_lora")
     parser.add_argument("--pictures", type=int, default=50, help="of the exam's prompts")
+    parser.add_argument("--seeds", type=int, default=4, help="of each prompt")
     parser.add_argument("--rounds", type=int, default=12, help="turns of each way, timed")
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         with studio.studio(micro_set.SHIPPED, Path(folder)) as drawing:
             models = Path(folder) / "folder"
             bake_micro(models)
-            effect(drawing, chosen.pictures)
+            effect(drawing, chosen.pictures, chosen.seeds)
         cost(models, Path(folder), chosen.rounds)
 
 
@@ -55,9 +56,10 @@ def bake_micro(models: Path) -> None:
         pass
 
 
-def effect(drawing: Studio, pictures: int) -> None:
+def effect(drawing: Studio, pictures: int, seeds: int) -> None:
     """Print the shares that show the concept, and their ratio."""
-    asked = [Asked(prompt, 7000 + n) for n, prompt in enumerate(exam.concept_prompts()[:pictures])]
+    prompts = exam.concept_prompts()[:pictures]
+    asked = [Asked(p, 7000 + 1000 * s + n) for s in range(seeds) for n, p in enumerate(prompts)]
     right = {}
     for name, unet, lora in (("bare", Q4, 0.0), ("runtime LoRA", Q4, 1.0), ("baked", BAKED, 0.0)):
         shown = [concept.shown(pixels) for pixels in drawing.draw(asked, unet, lora)]

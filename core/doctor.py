@@ -38,6 +38,7 @@ from core import (
     doctor_speed,
     doctor_system,
     doctor_watcher,
+    native,
     prepare,
 )
 from core.doctor_folders import MB, Place
@@ -238,9 +239,9 @@ def _request(settings: Settings) -> Request:
     return Request(
         prompt="a test",
         negative="",
-        width=usual.width or prepare.FULL_SIZE.width,
-        height=usual.height or prepare.FULL_SIZE.height,
-        steps=usual.steps or prepare.FULL_SIZE.steps,
+        width=usual.width or native.FULL_SIZE.width,
+        height=usual.height or native.FULL_SIZE.height,
+        steps=usual.steps or native.FULL_SIZE.steps,
         guidance=usual.guidance,
         cfg=usual.cfg,
         seed=0,

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from bridge.request import Request
 from configs.settings import Settings
-from core import prepare
+from core import native, prepare
 from core.pair_making import PairMaker
 from core.pair_state import Condition, Sight
 from core.prepare import Loras, NoteChild
@@ -161,7 +161,7 @@ class Pairs:
                 UsableLora(one.file, one.strength, one.trigger_words, one.sha256, one.in_front)
                 for one in pair.loras
             ),
-            native=prepare.native(header),
+            native=native.of(header.shapes),
             hashes=_hashes(pair),
             pair=pair.name,
         )

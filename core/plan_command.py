@@ -16,10 +16,11 @@ from bridge.errors import WorkflowError
 from bridge.request import InputImage
 from configs import settings as configs
 from configs.settings import MICRO, WORKFLOWS, Settings
-from core import estimate, plan_report, prepare, prompt_file, resolve
+from core import estimate, native, plan_report, prepare, prompt_file, resolve
+from core.native import Native
 from core.pairs import Pairs
 from core.plan_report import Plan
-from core.resolve import FindLora, FindPair, Native, Ready, UsableLora, Usual
+from core.resolve import FindLora, FindPair, Ready, UsableLora, Usual
 from core.wildcards import Wildcards
 from core.wish import PromptError
 from models import gguf_file
@@ -151,13 +152,13 @@ def _site(settings: Settings) -> Site:
         loras = prepare.Loras(
             settings.folders.models / Folder.LORAS, header, settings, lambda _: ""
         )
-        ready = _ready(settings, unet, prepare.native(header), loras.usual())
+        ready = _ready(settings, unet, native.of(header.shapes), loras.usual())
         return Site(ready, loras.find, pairs.find, ())
-    native = prepare.MICRO_SIZE if settings.model.source == MICRO else prepare.FULL_SIZE
+    size = native.MICRO_SIZE if settings.model.source == MICRO else native.FULL_SIZE
     find = _unchecked(settings)
     usual = find(name) if (name := prepare.usual_lora(settings)) else None
     notes = [f"{why}: sizes and steps are assumed, and no LoRA was checked"]
-    return Site(_ready(settings, unet, native, usual), find, pairs.find, tuple(notes))
+    return Site(_ready(settings, unet, size, usual), find, pairs.find, tuple(notes))
 
 
 def _header(unet: Path) -> tuple[GgufFile | None, str]:
@@ -179,7 +180,7 @@ def _unchecked(settings: Settings) -> FindLora:
     return find
 
 
-def _ready(settings: Settings, unet: Path, native: Native, lora: UsableLora | None) -> Ready:
+def _ready(settings: Settings, unet: Path, size: Native, lora: UsableLora | None) -> Ready:
     return Ready(
         unet=prepare.listed_name(unet, settings.folders.models / Folder.UNET),
         unet_path=unet,
@@ -187,5 +188,5 @@ def _ready(settings: Settings, unet: Path, native: Native, lora: UsableLora | No
         text_encoders=prepare.text_encoders(settings),
         vae=prepare.vae(settings),
         loras=(lora,) if lora else (),
-        native=native,
+        native=size,
     )

@@ -15,9 +15,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from configs.settings import MICRO, ROOT, Settings
-from core import parentage
+from core import native, parentage
 from core.provenance import Hashes
-from core.resolve import Native, Ready, UsableLora
+from core.resolve import Ready, UsableLora
 from models import flux, gguf_file, lora, lora_fit, lora_metadata, pairing, store
 from models.errors import ModelError
 from models.gguf_file import GgufFile
@@ -32,8 +32,6 @@ HASHES = "sha256.json"  # in the state folder: hashes of unchanged files
 MANIFESTS = "manifests"  # likewise: of what the settings, not a named pair, say
 AUTO_LORA = "auto"
 NO_LORA = ("", "none")
-FULL_SIZE = Native(width=1024, height=1024, steps=20)
-MICRO_SIZE = Native(width=micro.SIDE, height=micro.SIDE, steps=8)
 # Suffixes that name a source's precision; the target names its own.
 PRECISION = re.compile(
     r"[-_.](f16|fp16|bf16|f32|fp32|fp8(_e[45]m[23](fn)?)?(_scaled)?)$", re.IGNORECASE
@@ -141,7 +139,7 @@ def prepare(settings: Settings, report: Report, note: NoteChild) -> tuple[Ready,
         text_encoders=text_encoders(settings),
         vae=vae(settings),
         loras=(usual,) if (usual := loras.usual()) else (),
-        native=native(header),
+        native=native.of(header.shapes),
     )
     report("hashing the text encoders, once", 0.0)
     ready = replace(ready, hashes=_hashes(ready, settings))
@@ -287,11 +285,6 @@ def text_encoders(settings: Settings) -> tuple[str, str]:
 def vae(settings: Settings) -> str:
     """Return the name of the autoencoder, as hosts list it."""
     return micro.VAE_FILE if settings.model.source == MICRO else settings.model.vae
-
-
-def native(header: GgufFile) -> Native:
-    """Choose size and steps: full-width Flux was trained at a megapixel."""
-    return FULL_SIZE if flux.detect(header.shapes).hidden >= flux.FLUX_DEV.hidden else MICRO_SIZE
 
 
 def write_manifest(folder: Path, pair: Pair) -> None:

@@ -8,45 +8,30 @@ import argparse
 import os
 import platform
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import track
 
-from bridge.request import LoraChoice, Request
+from bridge.request import LoraChoice
 from configs import settings as configs
 from configs.settings import Settings
-from core import bake_command, prepare, prompt_file, quantize_command, resolve
+from core import bake_command, quantize_command
 from core.prepare import PrepareError
 from core.provenance import VERSION
-from core.resolve import Ready, UsableLora, Usual
-from core.wildcards import Wildcards
-from core.wish import PromptError, Wish
-from models import gguf_file, store
+from models import store
 from models.micro import micro_set
-from models.micro import spec as micro
-from models.store import Folder
 from models.tensor_types import FileType
 
 if TYPE_CHECKING:
+    from core.report_asked import Asked
     from core.report_files import Baked, Wanted
     from core.report_page import Facts
     from core.report_pictures import Gallery, Way
-
-EACH = 8  # prompts of either kind that the micro Flux is asked, unless --prompts says others
-
-
-@dataclass(frozen=True, slots=True)
-class Companions:
-    """What draws beside the unet: files by "FOLDER/NAME" in a models folder, and their names."""
-
-    files: dict[str, Path]
-    text_encoders: tuple[str, str]
-    vae: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +53,8 @@ def run(arguments: argparse.Namespace) -> int:
     """
     settings = configs.load(arguments.config)
     _refuse(arguments)
-    wishes = _wishes(arguments.prompts)
     with quantize_command.tidy_when_terminated(), _work(arguments.work) as work:
-        page = _compared(arguments, settings, wishes, work)
+        page = _compared(arguments, settings, work)
         store.atomic_write(arguments.out, page.encode())
     print(f"{arguments.out}: {arguments.out.stat().st_size / 1e6:.1f} MB, open it in any browser")
     return 0
@@ -96,17 +80,16 @@ def _work(wished: Path | None) -> Iterator[Path]:
         yield Path(folder)
 
 
-def _compared(
-    arguments: argparse.Namespace, settings: Settings, wishes: list[Wish], work: Path
-) -> str:
-    from core import report_page, report_weights
+def _compared(arguments: argparse.Namespace, settings: Settings, work: Path) -> str:
+    from core import report_asked, report_page, report_weights
+    from core.report_asked import Extent
 
-    wanted = _wanted(arguments)
-    made, gallery = _made(arguments, wanted, work), None
-    if made.plain is not None:
-        requests = _requests(arguments, settings, wishes, made)
-        companions = _companions(arguments, settings)
-        gallery = _drawn(wanted, made, companions, requests, micro=arguments.unet is None)
+    wanted, asked = _wanted(arguments), None
+    if not arguments.weights_only:
+        extent = Extent(arguments.prompts, arguments.seeds, own=arguments.unet is not None)
+        asked = report_asked.read(settings, extent, _shapes(wanted))
+    made = _made(arguments, wanted, work)
+    gallery = _drawn(wanted, made, asked) if asked else None
     weights = report_weights.measure(made.packed, wanted.source, made.baked)
     return report_page.page(_facts(wanted, made), gallery, weights)
 
@@ -127,6 +110,18 @@ def _wanted(arguments: argparse.Namespace) -> "Wanted":
     return Wanted(arguments.unet or shipped.unet, file_type, loras)
 
 
+def _shapes(wanted: "Wanted") -> Mapping[str, tuple[int, ...]]:
+    """The source's tensors in the reference names, by its headers alone.
+
+    Raises:
+        QuantizeError, ModelError: it is no FLUX.1, or damaged.
+    """
+    from quantize import convert
+
+    plan = convert.plan(wanted.source, Path("unnamed.gguf"), wanted.file_type)
+    return {tensor.name: tensor.shape for tensor in plan.tensors}
+
+
 def _made(arguments: argparse.Namespace, wanted: "Wanted", work: Path) -> Made:
     """Bake first: it refuses what does not fit before anything is made."""
     from core import report_files
@@ -141,96 +136,20 @@ def _made(arguments: argparse.Namespace, wanted: "Wanted", work: Path) -> Made:
     return Made(packed, report_files.quantised(wanted, FileType.F16, work, follow), baked)
 
 
-def _companions(arguments: argparse.Namespace, settings: Settings) -> Companions:
-    """The shipped ones for the shipped unet, the settings' for any other.
-
-    Raises:
-        ModelError: the settings name a file that is not there.
-    """
-    own = arguments.unet is not None and settings.model.source != configs.MICRO
-    models = settings.folders.models if own else micro_set.SHIPPED
-    encoders = settings.model.text_encoders if own else (micro.CLIP_FILE, micro.T5_FILE)
-    vae = settings.model.vae if own else micro.VAE_FILE
-    kinds = dict.fromkeys(encoders, Folder.TEXT_ENCODERS) | {vae: Folder.VAE}
-    files = {
-        f"{kind}/{name}": store.find(store.places(models, kind), name)
-        for name, kind in kinds.items()
-    }
-    if (models / "tokenizers").is_dir():
-        files["tokenizers"] = models / "tokenizers"
-    return Companions(files, (encoders[0], encoders[1]), vae)
-
-
 # --- pictures -------------------------------------------------------------------------------------
 
 
-def _wishes(path: Path | None) -> list[Wish]:
-    """What the prompt file asks for.
-
-    Raises:
-        PrepareError: it cannot be used.
-    """
-    if path is None:
-        return []
-    try:
-        with path.open("rb") as file:
-            wishes = prompt_file.parse(path.name, file.read(prompt_file.MAX_BYTES + 1))
-    except PromptError as error:
-        raise PrepareError(str(error)) from error
-    if any(wish.image for wish in wishes):
-        raise PrepareError(f"{path.name}: image: the comparison draws from text only")
-    return [wish.model_copy(update={"lora": (), "pair": None}) for wish in wishes]
-
-
-def _requests(
-    arguments: argparse.Namespace, settings: Settings, wishes: list[Wish], made: Made
-) -> list[Request]:
-    """What is drawn in every way, without LoRAs."""
-    from core import report_pictures
-
-    companions = _companions(arguments, settings)
-    if not wishes:
-        prompts = report_pictures.micro_prompts(EACH)
-        wishes = [Wish(prompt=prompt, lora=()) for prompt in prompts]
-    usual = replace(Usual(**settings.defaults.model_dump()), workflow="txt2img")
-    ready = Ready(
-        unet="x.gguf",
-        unet_path=made.packed,
-        unet_sha256="",
-        text_encoders=companions.text_encoders,
-        vae=companions.vae,
-        loras=(),
-        native=prepare.native(gguf_file.read_header(made.packed)),
-    )
-    wildcards = Wildcards(settings.folders.wildcards)
-    try:
-        found = resolve.requests(wishes, ready, usual, _no_lora, lambda index: index, wildcards)
-    except PromptError as error:
-        raise PrepareError(str(error)) from error
-    return [
-        replace(one, seed=(one.seed + number) % 2**64, batch=1)
-        for one in found
-        for number in range(arguments.seeds)
-    ]
-
-
-def _no_lora(name: str) -> UsableLora:
-    raise PrepareError(f"the LoRA {name} is named with --lora, not in the prompt file")
-
-
-def _drawn(
-    wanted: "Wanted", made: Made, companions: Companions, requests: list[Request], *, micro: bool
-) -> "Gallery":
+def _drawn(wanted: "Wanted", made: Made, asked: "Asked") -> "Gallery":
     """Start the embedded host and have it draw everything."""
     from core import report_pictures
     from core.easel import easel
     from core.report_pictures import Gallery
 
-    gallery = Gallery(requests, _ways(wanted, made), micro)
-    total = len(requests) * len(gallery.ways)
+    gallery = Gallery(asked.requests, _ways(wanted, made), not asked.own)
+    total = len(asked.requests) * len(gallery.ways)
     with tempfile.TemporaryDirectory(prefix="vulcan-easel-") as folder:
         models, paths = Path(folder) / "models", [one.path for one in wanted.loras]
-        names = report_pictures.lay_out(models, gallery.ways, paths, companions.files)
+        names = report_pictures.lay_out(models, gallery.ways, paths, asked.companions)
         strengths = [one.strength for one in wanted.loras]
         loras = [LoraChoice(*one) for one in zip(names, strengths, strict=True)]
         with easel(models, Path(folder) / "host") as host:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from bridge.request import InputImage, LoraChoice, Request
 from core import axes, prompt_syntax
 from core.axes import Cell
+from core.native import Native
 from core.prompt_syntax import ProgramError
 from core.provenance import Hashes
 from core.wildcards import Wildcards
@@ -44,15 +45,6 @@ class UsableLora:
     sha256: str
     in_front: bool = True
     applied: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Native:
-    """What suits a model when nobody says otherwise."""
-
-    width: int
-    height: int
-    steps: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,8 +12,10 @@ from hypothesis import settings
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# Other programs may hold the machine up; a slow example is no failure.
-settings.register_profile("vulcan", deadline=None)
+# Other programs may hold the machine up; a slow example is no failure. The same examples each time,
+# so that no change fails for what it did not touch; `make explore` looks for new ones.
+settings.register_profile("vulcan", deadline=None, derandomize=True)
+settings.register_profile("explore", deadline=None, max_examples=1000)
 settings.load_profile("vulcan")
 
 

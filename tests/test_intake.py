@@ -13,7 +13,8 @@ from core.input_images import InputImages
 from core.intake import Intake
 from core.job import State
 from core.journal import Journal, JournalError
-from core.resolve import Native, Ready, UsableLora, Usual
+from core.native import Native
+from core.resolve import Ready, UsableLora, Usual
 from core.wildcards import Wildcards
 from models.errors import ModelError
 from tests.journal_kit import take

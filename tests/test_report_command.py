@@ -1,6 +1,7 @@
 """The comparison as a user starts it: on tiny weights, and once with the micro Flux drawing."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from core import arguments, report_command
 from core.prepare import PrepareError
 from models import gguf_file
 from models.errors import ModelError
+from models.micro import micro_set, spec
 from models.tensor_types import FileType
 from quantize import bake_plan, requantised
 from quantize.lora_delta import Choice
@@ -92,6 +94,68 @@ def test_what_cannot_be_used_writes_no_page(base: Path, tmp_path: Path, scratch:
     with pytest.raises(PrepareError, match="--prompts FILE, or --weights-only"):
         run("--unet", base, "--out", out)
     assert not out.exists()
+    assert list(scratch.iterdir()) == []
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Path:
+    """Settings of a user with a model and companions of their own, the micro set's."""
+    models = tmp_path / "models"
+    shutil.copytree(micro_set.SHIPPED, models)
+    file = tmp_path / "own.toml"
+    file.write_text(
+        f"""
+        [folders]
+        models = "{models}"
+        [model]
+        source = "{models / "unet" / spec.UNET_FILE}"
+        text_encoders = ["{spec.CLIP_FILE}", "{spec.T5_FILE}"]
+        vae = "{spec.VAE_FILE}"
+        """
+    )
+    return file
+
+
+@pytest.mark.parametrize(
+    ("prompt", "told"),
+    [
+        ("prompt: a cat\ngrid: {lora: [style]}", "named with --lora"),
+        ("prompt: a __no-such-list__", "wildcard"),
+        ("prompt: a cat\nimage: x.png", "from text only"),
+    ],
+)
+def test_prompts_that_cannot_be_drawn_are_told_before_a_file_is_made(
+    own: Path, tmp_path: Path, prompt: str, told: str
+) -> None:
+    prompts, work = tmp_path / "p.yaml", tmp_path / "work"
+    prompts.write_text(prompt)
+    unet = tmp_path / "models" / "unet" / spec.UNET_FILE
+    with pytest.raises(PrepareError, match=told):
+        run("--unet", unet, "--prompts", prompts, "--config", own, "--work", work)
+    assert list(work.iterdir()) == []
+
+
+def test_a_companion_that_is_not_there_is_told_before_a_file_is_made(
+    own: Path, tmp_path: Path
+) -> None:
+    prompts, work = tmp_path / "p.txt", tmp_path / "work"
+    prompts.write_text("a cat")
+    (tmp_path / "models" / "vae" / spec.VAE_FILE).unlink()
+    unet = tmp_path / "models" / "unet" / spec.UNET_FILE
+    with pytest.raises(ModelError, match=spec.VAE_FILE):
+        run("--unet", unet, "--prompts", prompts, "--config", own, "--work", work)
+    assert list(work.iterdir()) == []
+
+
+def test_a_model_of_ones_own_draws_with_the_companions_of_the_settings(
+    own: Path, tmp_path: Path, scratch: Path
+) -> None:
+    prompts, out = tmp_path / "p.yaml", tmp_path / "r.html"
+    prompts.write_text("prompt: a large red circle\nsteps: 2\nwidth: 64\nheight: 64")
+    unet = tmp_path / "models" / "unet" / spec.UNET_FILE
+    assert run("--unet", unet, "--prompts", prompts, "--config", own, "--out", out) == 0
+    page = Page(out.read_text())
+    assert len([tag for tag, _ in page.tags if tag == "img"]) == 2  # FP16 and quantised: no LoRA
     assert list(scratch.iterdir()) == []
 
 

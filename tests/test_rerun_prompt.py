@@ -10,7 +10,8 @@ from bridge.request import LoraChoice, Request, Scalar
 from bridge.workflow import Workflow
 from configs.settings import WORKFLOWS
 from core import prompt_file, rerun_prompt, resolve
-from core.resolve import Native, Ready, UsableLora, Usual
+from core.native import Native
+from core.resolve import Ready, UsableLora, Usual
 from tests.sample_request import REQUEST
 
 TEMPLATE = workflow.load(WORKFLOWS / "txt2img.json")

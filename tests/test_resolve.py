@@ -10,8 +10,9 @@ import pytest
 from bridge.request import InputImage, LoraChoice, Request
 from configs.settings import ROOT
 from core import prompt_file, resolve
+from core.native import Native
 from core.prompt_file import LoraWish, PromptError, Wish
-from core.resolve import Native, Ready, UsableLora, Usual
+from core.resolve import Ready, UsableLora, Usual
 from core.wildcards import Wildcards
 from models.errors import ModelError
 
