@@ -170,7 +170,7 @@ def kept_by_layer(size: float, rank: int, rows: int, width: int) -> list[tuple[f
     space = subspace.of(up, down)
 
     def judged(packed: Floats, truth: Floats) -> tuple[float, float]:
-        seen = ((packed - truth) @ down.T).astype(np.float32)
+        seen = ((packed - truth) @ space.directions.T).astype(np.float32)
         attempt = layer_proof.attempt(TensorType.F32, [space.share(seen)])
         return attempt.kept, attempt.error
 

@@ -30,6 +30,7 @@ from quantize.bake_plan import BakePlan
 from quantize.baked_chunk import BakeScratch, ChunkBaker, Facet, facet
 from quantize.blas_threads import one_blas_thread
 from quantize.convert import Progress, opened
+from quantize.error_view import Seen
 from quantize.kernel import Kernel
 from quantize.layer_proof import Attempt, LayerProof
 from quantize.part_file import part_of
@@ -37,7 +38,7 @@ from quantize.plan import TensorPlan
 from quantize.row_chunk import Chunk, ChunkConverter, ChunkReader, chunks_of
 from quantize.source import Part
 from quantize.subspace import Share
-from quantize.thin_product import ROWS, Floats, Seen
+from quantize.thin_product import ROWS, Floats
 from quantize.write_behind import WriteBehind
 
 _AHEAD = 2  # chunks in hand per worker: one in work, one ready
@@ -97,7 +98,17 @@ class _Task:
 
 
 _Verdict = tuple[Attempt, float, float]  # with the change's size and the noise
-_Waiting = tuple[_Task | _Try, "Future[Seen | None] | Future[_Verdict]"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Begun:
+    """A chunk that is waiting for a worker, in work or done."""
+
+    chunk: Chunk
+    future: "Future[Seen | None]"
+
+
+_Waiting = _Begun | _Try  # a tensor comes after all of its chunks
 
 
 class _Line:
@@ -146,14 +157,14 @@ class _Line:
             waiting.extend(islice(jobs, max(0, _AHEAD * self._workers - len(waiting))))
             if not waiting:
                 return
-            job, future = waiting.popleft()
-            result = future.result()
-            if isinstance(job, _Task):
+            job = waiting.popleft()
+            if isinstance(job, _Begun):
+                job.future.result()
                 done += job.chunk.weights
                 end = sum(job.chunk.target_span)
                 yield Progress(job.chunk.tensor.name, done, total, end, size)
-            elif isinstance(result, tuple):
-                proof = self._judged(job, result)
+            else:
+                proof = self._judged(job, _verdict(job))
                 if proof is None:
                     _forget(waiting)
                     size, total = self._total_bytes(), total + job.tensor.weights
@@ -174,9 +185,9 @@ class _Line:
             for task in _tasks(owner):
                 future = self._pool.submit(self._work, task)
                 owner.done.append(future)
-                yield task, future
+                yield _Begun(task.chunk, future)
             if owner.facets:
-                yield owner, self._pool.submit(_verdict, owner)
+                yield owner
             offset += padded(owner.tensor.nbytes)
 
     def _begun(self, number: int, offset: int) -> _Try:
@@ -188,7 +199,7 @@ class _Line:
             self._prepared(number + 1)
         for old in [known for known in self._facets if known < number - 1]:
             del self._facets[old]
-        seen = [np.empty((f.rows, f.product.terms), np.float32) for f in facets]
+        seen = [np.empty((f.rows, f.view.count), np.float32) for f in facets]
         return _Try(number, tensor, facets, seen)
 
     def _prepared(self, number: int) -> "Future[tuple[Facet, ...]]":
@@ -265,7 +276,7 @@ def _cut(part: Part, edges: Iterable[int]) -> Iterator[Part]:
 
 
 def _verdict(owner: _Try) -> _Verdict:
-    """Judge a layer, once the chunks that are still in work are done."""
+    """Judge a layer, all of whose chunks are done."""
     found = [seen for future in owner.done if (seen := future.result()) is not None]
     shares = [f.space.share(seen) for f, seen in zip(owner.facets, owner.seen, strict=True)]
     squares = sum(seen.squares for seen in found) or 1.0
@@ -282,6 +293,6 @@ def _change(shares: Iterable[Share]) -> float:
 def _forget(waiting: deque[_Waiting]) -> None:
     """Give up what was begun too early; nothing of it is running afterwards."""
     while waiting:
-        _, future = waiting.popleft()
-        if not future.cancel():
-            future.exception()  # waits; what went wrong will go wrong again, in its turn
+        job = waiting.popleft()
+        if isinstance(job, _Begun) and not job.future.cancel():
+            job.future.exception()  # waits; what went wrong will go wrong again, in its turn

@@ -2,7 +2,7 @@ r"""How one chunk of a layer that LoRAs change is done, and what it leaves behin
 
     pread -> + delta -> kernel -> pwrite
                   \        |
-                   error <- unpack  ->  its rows on the LoRA's own
+                   error <- unpack  ->  what the LoRA's own directions see of it
 
 The sum of weight and delta stays in float32 on its way into the kernel: no detour by way of F16 or
 BF16, which would round a small delta away before it is packed.
@@ -14,14 +14,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from models.tensor_types import TensorType
-from quantize import subspace, thin_product
+from quantize import error_view, subspace, thin_product
+from quantize.error_view import ErrorView, Seen
 from quantize.errors import Problem, QuantizeError
 from quantize.kernel import Bytes, Kernel
 from quantize.kernels.bad_weight import BadWeightError
 from quantize.lora_delta import Piece
 from quantize.row_chunk import Chunk, ChunkReader, Scratch, write_at
 from quantize.subspace import Subspace
-from quantize.thin_product import Seen, ThinProduct
+from quantize.thin_product import ThinProduct
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,18 +34,21 @@ class Facet:
         rows: how many it changes.
         product: the change.
         space: its own space.
+        view: on an error, along that space's directions.
     """
 
     start_row: int
     rows: int
     product: ThinProduct
     space: Subspace
+    view: ErrorView
 
 
 def facet(piece: Piece) -> Facet:
     """Prepare a piece."""
     product = thin_product.of(piece.up, piece.down)
-    return Facet(piece.start_row, piece.rows, product, subspace.of(piece.up, piece.down))
+    space = subspace.of(piece.up, piece.down)
+    return Facet(piece.start_row, piece.rows, product, space, error_view.of(space.directions))
 
 
 class BakeScratch:
@@ -87,7 +91,7 @@ class ChunkBaker:
         facet.product.add(scratch.plain.raw, part.info.dtype, part.scale, rows, scratch.sums)
         packed = self._pack(chunk, raw, scratch)
         write_at(self._target_fd, chunk.target_span[0], packed.data)
-        return facet.product.see(chunk.tensor.type, packed, scratch.sums, chunk.rows)
+        return facet.view.see(chunk.tensor.type, packed, scratch.sums, chunk.rows)
 
     def _pack(self, chunk: Chunk, raw: Bytes, scratch: BakeScratch) -> Bytes:
         packed = scratch.plain.packed[: chunk.target_span[1]]

@@ -15,7 +15,6 @@ Weights of LoRAs are read when a tensor needs them, and given up after it.
 """
 
 import math
-import os
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -156,7 +155,7 @@ def _factors(one: Ingredient, layer: LoraLayer) -> _Factors:
     factor = layer.scale * one.choice.strength
     if factor != 1:
         with np.errstate(over="ignore"):
-            up = (up * np.float64(factor)).astype(np.float32)
+            np.multiply(up, np.float64(factor), out=up, dtype=np.float64, casting="same_kind")
         if not np.isfinite(up).all():
             why = "times strength and scale it is beyond float32's range"
             raise _unusable(one, layer.up.name, why)
@@ -169,7 +168,6 @@ def _matrix(one: Ingredient, fd: int, info: TensorInfo) -> Floats:
         safetensors_file.read_into(fd, info.offset, raw.data)
     except ModelError as error:
         raise error.about(one.file.path) from error
-    os.posix_fadvise(fd, info.offset, info.nbytes, os.POSIX_FADV_DONTNEED)
     matrix = np.empty(math.prod(info.shape), np.float32)
     decode.decode(raw, info.dtype, matrix)
     bad = decode.first_bad(matrix, np.empty(matrix.shape, np.bool_))
@@ -198,11 +196,18 @@ def _pieces(found: Sequence[_Factors], cuts: Sequence[tuple[int, int]]) -> Itera
         for one in found:
             up = _overlap(one, start, rows)
             if up is not None:
-                alive = up.any(axis=0) & one.down.any(axis=1)
+                alive = _nonzero(up, 0) & _nonzero(one.down, 1)
                 ups.append(up if alive.all() else up[:, alive])
                 downs.append(one.down if alive.all() else one.down[alive])
         if sum(len(down) for down in downs):
             yield Piece(start, _joined(ups, 1), _joined(downs, 0))
+
+
+def _nonzero(matrix: Floats, axis: int) -> NDArray[np.bool_]:
+    """Which columns (0) or rows (1) hold anything but zeros; by their bits, which is quicker."""
+    bits: NDArray[np.uint32] = np.bitwise_or.reduce(matrix.view(np.uint32), axis=axis)
+    found: NDArray[np.bool_] = bits << 1 != 0
+    return found
 
 
 def _joined(parts: Sequence[Floats], axis: int) -> Floats:

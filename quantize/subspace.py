@@ -7,9 +7,9 @@ error E to W + D, most of it elsewhere. What the change meets of it is M = U^T E
     kept   1 + <E, D> / <D, D>     the share of the change that is in the packed weights
     error  |M| / |D|               what is added to it in its own space; 0 is none (Frobenius norms)
 
-Neither U nor V is ever made. With the terms' own products (Gram matrices) one finds small matrices
-L and R such that U = up @ L and V = down^T @ R, and M = L^T up^T (E down^T) R needs of the error
-only its rows on down's rows, which the stream of chunks leaves behind.
+U is never made. With the terms' own products (Gram matrices) one finds small matrices L and R such
+that U = up @ L and V = down^T @ R, and M = L^T up^T (E V) needs of the error only its products with
+the columns of V, which the stream of chunks leaves behind.
 
 Directions in which up or down is less than a ten-thousandth of their strongest are left out: there
 float32 says nothing.
@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 Doubles: TypeAlias = NDArray[np.float64]
 Floats: TypeAlias = NDArray[np.float32]
 
+_ROWS = 1024  # that are widened at a time, so that they stay in the cache
 _FLOOR = 1e-4  # of the largest singular value
 
 
@@ -43,18 +44,18 @@ class Subspace:
     Attributes:
         up: (rows, terms), the left factor.
         left: L, (terms, rank).
-        right: R, (terms, rank).
+        directions: V transposed, (rank, width).
         sizes: (rank,), the singular values of the change.
     """
 
     up: Floats
     left: Doubles
-    right: Doubles
+    directions: Floats
     sizes: Doubles
 
     def share(self, seen: Floats) -> Share:
-        """Measure an error, given its rows on down's rows: E @ down.T, (rows, terms)."""
-        met = self.left.T @ _product(self.up, seen) @ self.right
+        """Measure an error, given its products with the directions: E @ V, (rows, rank)."""
+        met = self.left.T @ _product(self.up, seen)
         return Share(
             change=float(self.sizes @ self.sizes),
             common=float(np.diagonal(met) @ self.sizes),
@@ -72,18 +73,22 @@ def of(up: Floats, down: Floats) -> Subspace:
     to_down, down_root = _root(right / length[:, None] / length)
     first, sizes, second = np.linalg.svd(up_root.T @ down_root)
     rank = int((sizes > _FLOOR * sizes[:1]).sum())
+    across = (to_down @ second[:rank].T) / length[:, None]
     return Subspace(
         up,
         length[:, None] * (to_up @ first[:, :rank]),
-        (to_down @ second[:rank].T) / length[:, None],
+        across.T.astype(np.float32) @ down,
         sizes[:rank],
     )
 
 
 def _product(one: Floats, other: Floats) -> Doubles:
     """one^T @ other, summed in double precision."""
-    left = one.astype(np.float64)
-    product: Doubles = left.T @ (left if other is one else other.astype(np.float64))
+    product = np.zeros((one.shape[1], other.shape[1]))
+    for first in range(0, len(one), _ROWS):
+        left = one[first : first + _ROWS].astype(np.float64)
+        right = left if other is one else other[first : first + _ROWS].astype(np.float64)
+        product += left.T @ right
     return product
 
 

@@ -28,7 +28,8 @@ def by_svd(up: Floats, down: Floats, error: Floats) -> tuple[float, float]:
 
 
 def judged(up: Floats, down: Floats, error: Floats) -> Attempt:
-    share = subspace.of(up, down).share((error @ down.T).astype("f4"))
+    space = subspace.of(up, down)
+    share = space.share((error @ space.directions.T).astype("f4"))
     return layer_proof.attempt(TensorType.Q4_K, [share])
 
 
@@ -74,7 +75,7 @@ def test_a_change_that_is_lost_is_told() -> None:
 
 def test_nothing_is_lost_of_nothing() -> None:
     zero = np.zeros((4, 2), "f4"), np.zeros((2, 8), "f4")
-    share = subspace.of(*zero).share(np.ones((4, 2), "f4"))
+    share = subspace.of(*zero).share(np.ones((4, 0), "f4"))
     assert layer_proof.attempt(TensorType.Q4_K, [share]) == Attempt(TensorType.Q4_K, 1.0, 0.0)
 
 

@@ -6,8 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from models.tensor_types import TensorType, byte_size
-from quantize import decode, kernel, thin_product, unpack
+from quantize import decode, kernel, thin_product
 from quantize.thin_product import ROWS, ThinProduct
 from tests.model_files import to_bf16
 
@@ -81,27 +80,6 @@ def test_it_does_not_matter_how_rows_are_cut(
         product.add(raw[place], "F32", 1.0, (start, stop), sums[start * width :])
     wanted = exact(weights, up.astype("f4"), down.astype("f4"), 1.0)
     np.testing.assert_array_equal(sums[: rows * width].reshape(rows, width), wanted)
-
-
-@pytest.mark.parametrize("kind", TensorType)
-@pytest.mark.parametrize("vectors", [True, False], ids=["vectors", "numpy"])
-@pytest.mark.parametrize(("rows", "width", "terms"), [(3, 256, 1), (8, 768, 16), (21, 512, 40)])
-def test_what_is_seen_of_an_error_is_its_product_with_down(
-    kind: TensorType, vectors: bool, rows: int, width: int, terms: int
-) -> None:
-    stream = np.random.default_rng(0)
-    down = stream.standard_normal((terms, width)).astype("f4")
-    sums = thin_product.aligned((rows + ROWS) * width)
-    sums[: rows * width] = stream.standard_normal(rows * width)
-    packed = np.empty(byte_size((rows, width), kind), np.uint8)
-    kernel.find(kind).pack(sums[: rows * width].view(np.uint8), "F32", rows, width, packed)
-    product = ThinProduct(np.ones((rows, terms), "f4"), down, kernel.target() if vectors else None)
-    seen = product.see(kind, packed, sums, rows)
-    error = unpack.unpacked(kind, packed, rows * width) - sums[: rows * width]
-    wanted = error.reshape(rows, width).astype("f8") @ down.T
-    np.testing.assert_allclose(seen.rows, wanted, rtol=1e-4, atol=1e-4)
-    assert seen.error_squares == pytest.approx(float((error.astype("f8") ** 2).sum()), rel=1e-4)
-    assert seen.squares == pytest.approx(float((sums.astype("f8") ** 2).sum()), rel=1e-4)
 
 
 def test_rows_that_are_no_whole_vectors_are_done_too() -> None:
