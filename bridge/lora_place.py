@@ -8,11 +8,14 @@ Which loaders make room:
   slot belongs to stays.
 
 New loaders are copies of the one they replace, so that a loader with a clip link keeps it
-(``LoraLoader``: the strength goes to both). What this file refuses to know: what is in a LoRA.
+(``LoraLoader``: the strength goes to both). One titled ``vulcan:lora, share=strength_model`` takes
+that share of each strength: several of them draw a LoRA at several strengths side by side.
+What this file refuses to know: what is in a LoRA.
 """
 
 from collections.abc import Collection, Sequence
 from copy import deepcopy
+from dataclasses import replace
 from typing import Any
 
 from bridge.graph import (
@@ -30,6 +33,7 @@ from bridge.request import LoraChoice
 from bridge.slots import Slots
 
 LORA_LOADER = "LoraLoaderModelOnly"
+SHARE = "share"  # a slot of the workflow's own
 
 Link = Sequence[Any]
 
@@ -57,11 +61,21 @@ def place_loras(
     own = _on_the_way(graph, slots.samplers) if loras or asked else []
     loaders = titled or [node for node in own if node not in keep]
     for loader in _upper(graph, loaders):
-        _replace(graph, loader, loras)
+        share = _share(graph, slots, loader)
+        _replace(graph, loader, [replace(one, strength=one.strength * share) for one in loras])
     for loader in loaders:
         if loader in graph:
             _take_out(graph, loader)
     return bool(loaders) or not loras or _behind_models(graph, slots.samplers, loras)
+
+
+def _share(graph: Workflow, slots: Slots, loader: str) -> float:
+    """The share of each strength that a loader takes; noted, so that building again finds it."""
+    if loader not in (place.node for place in slots[SHARE]):
+        return 1.0
+    meta = graph[loader].setdefault("_meta", {})
+    share = meta.setdefault(SHARE, inputs(graph, loader)["strength_model"])
+    return float(share) if isinstance(share, int | float) else 1.0
 
 
 def _is_loader(graph: Workflow, node: str) -> bool:

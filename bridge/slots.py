@@ -36,7 +36,7 @@ from bridge.graph import (
     sorted_ids,
     upwards,
 )
-from bridge.named_slots import INPUTS, TEXT_INPUTS, Slot, named
+from bridge.named_slots import INPUTS, STANDARD, TEXT_INPUTS, Slot, named
 
 NUMBER = (int, float)
 Kind = type | tuple[type, ...]
@@ -93,7 +93,8 @@ def find_slots(graph: Workflow, name: str = "workflow") -> Slots:
     outputs = _outputs(graph, explicit, name)
     above = upwards(graph, outputs)
     _refuse_tangles(graph, above, name)
-    walk = _Walk(graph, outputs, above)
+    own = frozenset(p for slot, found in explicit.items() if slot not in STANDARD for p in found)
+    walk = _Walk(graph, outputs, above, own)
     places = {slot: found for slot, found in walk.places().items() if found} | explicit
     if not places.get(Slot.PROMPT):
         raise WorkflowError(
@@ -139,10 +140,13 @@ def _refuse_tangles(graph: Workflow, above: list[str], name: str) -> None:
 
 
 class _Walk:
-    """One graph's samplers, and what stands above them."""
+    """One graph's samplers, and what stands above them; `own` inputs have a name of their own."""
 
-    def __init__(self, graph: Workflow, outputs: tuple[str, ...], above: list[str]) -> None:
+    def __init__(
+        self, graph: Workflow, outputs: tuple[str, ...], above: list[str], own: frozenset[Place]
+    ) -> None:
         self._graph = graph
+        self._own = own
         self._outputs = outputs
         self._above = above
         self.samplers = self._stages()
@@ -226,7 +230,8 @@ class _Walk:
 
     def _fillable(self, place: Place, kind: Kind) -> bool:
         return (
-            place.input in inputs(self._graph, place.node)
+            place not in self._own
+            and place.input in inputs(self._graph, place.node)
             and holder(self._graph, place, kind) is not None
         )
 

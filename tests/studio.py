@@ -15,7 +15,7 @@ from bridge import workflow
 from bridge.client import HostClient
 from bridge.graph import Workflow
 from bridge.request import LoraChoice, Request
-from configs.settings import ROOT
+from configs.settings import WORKFLOWS
 from core.host_process import HostProcess
 from models.micro import judge, micro_set, spec
 from models.micro.grammar import Scene
@@ -26,7 +26,7 @@ from quantize import convert
 STEPS = 8
 IN_FLIGHT = 16
 Q4 = spec.UNET_FILE.replace("F16.safetensors", "Q4_K_S.gguf")
-TEMPLATE = ROOT / "configs" / "workflows" / "txt2img.json"
+TEMPLATE = WORKFLOWS / "txt2img.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,19 +55,29 @@ class Studio:
             yield from [self._picture(job) for job in jobs]
             self.seconds.append((time.monotonic() - begun) / len(jobs))
 
+    def render(self, wanted: Request, image: bytes = b"") -> list[Pixels]:
+        """Have one request drawn by its own workflow; `image` is the picture it starts from."""
+        name = self._client.upload("start.png", image, "vulcan") if image else ""
+        job = str(uuid4())
+        template = workflow.named(WORKFLOWS, wanted.workflow)
+        self._client.submit(workflow.build(template, wanted, f"drawn/{job}", name), job, {})
+        return self._pictures(job)
+
     def _submitted(self, one: Asked, unet: str, lora: float) -> str:
         job = str(uuid4())
         self._client.submit(self._graph(one, unet, lora, job), job, {})
         return job
 
     def _picture(self, job: str) -> Pixels:
+        return self._pictures(job)[0]
+
+    def _pictures(self, job: str) -> list[Pixels]:
         while (outcome := self._client.outcome(job)) is None:
             time.sleep(0.02)
         if not outcome.images:
             raise AssertionError(f"a job failed: {outcome}")
-        content = self._client.fetch(outcome.images[0])
-        assert content is not None
-        return np.asarray(Image.open(BytesIO(content)).convert("RGB"))
+        files = [self._client.fetch(image) for image in outcome.images]
+        return [np.asarray(Image.open(BytesIO(file or b"")).convert("RGB")) for file in files]
 
     def _graph(self, one: Asked, unet: str, lora: float, job: str) -> Workflow:
         # The template has a GGUF loader; safetensors are put in its place afterwards.

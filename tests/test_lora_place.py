@@ -55,6 +55,22 @@ def test_a_titled_loader_is_the_place_and_the_others_stay() -> None:
     assert stack(built(graph, NONE), "sample") == [("turbo", 1.0)]
 
 
+def test_a_loader_may_take_a_share_of_each_strength_also_when_it_is_built_again() -> None:
+    title = "vulcan:lora, share=strength_model"
+    graph = base(
+        sample=ksampler(model=("half", 0)),
+        other=ksampler(model=("bare", 0)),
+        half=loader("unet", title=title),
+        bare=loader("unet", title=title),
+    )
+    graph["half"]["inputs"]["strength_model"] = 0.5
+    graph["bare"]["inputs"]["strength_model"] = 0
+    once = built(graph, TWO)
+    for done in (once, built(once, TWO)):
+        assert stack(done, "sample") == [("a", 0.25), ("b", -0.125)]
+        assert stack(done, "other") == [("a", 0.0), ("b", 0.0)]
+
+
 def test_a_loader_that_another_slot_names_stays() -> None:
     graph = base(
         sample=ksampler(model=("l2", 0)),

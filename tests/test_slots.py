@@ -23,6 +23,16 @@ def test_a_ksampler_takes_everything_itself() -> None:
     assert (latent["width"], latent["height"], latent["batch_size"]) == (640, 384, 2)
 
 
+def test_what_the_user_gave_a_name_of_its_own_is_not_found_by_walking() -> None:
+    repeat = node("RepeatLatentBatch", "vulcan:pictures=amount", samples=("latent", 0), amount=4)
+    graph = base(sample=ksampler(latent_image=("repeat", 0)), repeat=repeat)
+    done = built(graph)
+    assert values(done, "repeat")["amount"] == 4
+    assert values(done, "latent")["batch_size"] == 2
+    more = built(graph, replace(REQUEST, slots=(("pictures", 3),)))
+    assert values(more, "repeat")["amount"] == 3
+
+
 def test_a_ksampler_advanced_is_seeded_by_noise_seed() -> None:
     sampler = values(built(base(sample=advanced())), "sample")
     assert (sampler["noise_seed"], sampler["steps"]) == (77, 8)

@@ -24,8 +24,17 @@ FILES = {
     "clip_name2": ["c.safetensors", "t.safetensors"],
     "vae_name": ["v.safetensors"],
 }
-ALL = ("img2img", "txt2img", "txt2img_custom_sampler")
-EMBEDDED = ("txt2img",)
+ALL = (
+    "batch_generation",
+    "img2img",
+    "img2img_refine",
+    "inpaint",
+    "lora_comparison",
+    "txt2img",
+    "txt2img_custom_sampler",
+    "upscale_4x",
+)
+OWN_SIZE = ("inpaint", "upscale_4x")  # the picture's that they start from
 REQUEST = replace(
     sample_request.REQUEST,
     loras=(LoraChoice("l.safetensors", 0.5), LoraChoice("l.safetensors", 1.0)),
@@ -47,7 +56,9 @@ def embedded() -> Catalogue:
 
 
 def built(name: str) -> Workflow:
-    return workflow.build(workflow.named(WORKFLOWS, name), REQUEST, "vulcan/id/img")
+    asked = tuple(s for s in REQUEST.asked if name not in OWN_SIZE or s not in ("width", "height"))
+    request = replace(REQUEST, asked=asked)
+    return workflow.build(workflow.named(WORKFLOWS, name), request, "vulcan/id/img")
 
 
 def test_these_are_all_there_are() -> None:
@@ -59,15 +70,15 @@ def test_each_takes_a_whole_request_and_then_runs_on_comfyui(name: str) -> None:
     assert check(built(name), comfyui_catalogue.catalogue(**FILES)) == ()
 
 
-@pytest.mark.parametrize("name", EMBEDDED)
-def test_these_run_on_the_embedded_host(name: str) -> None:
+@pytest.mark.parametrize("name", ALL)
+def test_each_runs_on_the_embedded_host(name: str) -> None:
     assert check(built(name), embedded()) == ()
 
 
-@pytest.mark.parametrize("name", sorted(set(ALL) - set(EMBEDDED)))
-def test_the_others_are_told_apart_from_it_by_the_nodes_that_it_lacks(name: str) -> None:
-    problems = check(built(name), embedded())
-    assert {problem.kind for problem in problems} == {"node"}
+@pytest.mark.parametrize("name", OWN_SIZE)
+def test_a_size_is_refused_where_the_picture_has_its_own(name: str) -> None:
+    with pytest.raises(WorkflowError, match="cannot take width"):
+        workflow.build(workflow.named(WORKFLOWS, name), REQUEST, "p")
 
 
 @pytest.mark.parametrize("name", ALL)
