@@ -31,6 +31,10 @@ def latent_size(name: str, default: int, step: int) -> Input:
     return integer(name, default, 16, MAX_SIZE, step=step, tooltip=tip)
 
 
+BATCH_SIZE = integer("batch_size", 1, 1, 4096)
+"""How many pictures at once, where ComfyUI says no more about it."""
+
+
 def combo(name: str, choices: Choices, tip: str = "", *, required: bool = True) -> Input:
     """Declare a choice among values."""
     return Input(name, "COMBO", {"tooltip": tip} if tip else {}, choices, required)
