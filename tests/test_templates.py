@@ -25,7 +25,7 @@ FILES = {
     "vae_name": ["v.safetensors"],
 }
 ALL = ("img2img", "txt2img", "txt2img_custom_sampler")
-EMBEDDED = ("txt2img",)
+EMBEDDED = ("img2img", "txt2img")
 REQUEST = replace(
     sample_request.REQUEST,
     loras=(LoraChoice("l.safetensors", 0.5), LoraChoice("l.safetensors", 1.0)),
