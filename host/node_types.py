@@ -106,7 +106,7 @@ class Picture:
 
 Run = Callable[..., Result]
 Fingerprint = Callable[[Folders, Mapping[str, Any]], str]
-Check = Callable[[Folders, Mapping[str, Any]], Mapping[str, str]]
+Check = Callable[[Folders, Any], str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +122,9 @@ class NodeType:
         hidden: inputs that the host fills in (prompt, extra_pnginfo), for ``object_info``.
         always_runs: never taken from the cache.
         fingerprint: text that changes when something outside the graph does (a file).
+        checks: by input name, what to ask of a plain value instead of its limits and choices; the
+            answer is the complaint, empty if there is none (ComfyUI's VALIDATE_INPUTS).
+        new_style: ComfyUI declares it by its newer schema, which ``object_info`` shows.
     """
 
     name: str
@@ -137,6 +140,8 @@ class NodeType:
     output_tooltips: tuple[str, ...] = ()
     always_runs: bool = False
     fingerprint: Fingerprint | None = None
+    checks: Mapping[str, Check] = field(default_factory=dict)
+    new_style: bool = False
 
     def input(self, name: str) -> Input | None:
         """Return the declared input of this name."""
@@ -162,7 +167,18 @@ def object_info(node: NodeType, folders: Folders) -> dict[str, Any]:
     }
     if node.output_tooltips:
         info["output_tooltips"] = list(node.output_tooltips)
-    return info
+    return info | _new_style(node) if node.new_style else info
+
+
+def _new_style(node: NodeType) -> dict[str, Any]:
+    """Return what ComfyUI's newer schema says otherwise: null where nothing was declared."""
+    return {
+        "display_name": node.display_name or None,
+        "output_tooltips": list(node.output_tooltips) or [None] * len(node.outputs),
+        "deprecated": False,
+        "experimental": False,
+        "api_node": False,
+    }
 
 
 def _inputs_info(node: NodeType, folders: Folders) -> dict[str, Any]:
@@ -170,7 +186,7 @@ def _inputs_info(node: NodeType, folders: Folders) -> dict[str, Any]:
     for item in node.inputs:
         group = groups.setdefault("required" if item.required else "optional", {})
         kind, options = item.config(folders)
-        group[item.name] = [kind, options] if options else [kind]
+        group[item.name] = [kind, options] if options or node.new_style else [kind]
     if node.hidden:
         groups["hidden"] = dict(node.hidden)
     return {"input": groups, "input_order": {name: list(group) for name, group in groups.items()}}

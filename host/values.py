@@ -89,6 +89,15 @@ class Latent:
     """LATENT: samples as ComfyUI passes them on, float32, shape (batch, channels, h / 8, w / 8).
 
     They are in the latent space of FLUX.1's own VAE, before its shift and scale are applied.
+
+    Attributes:
+        samples: the latents.
+        noise_mask: where the sampler may draw (1) and what it must keep (0), float32, shape
+            (batch, 1, height, width) in any size and with any number of masks, as it was given;
+            None draws everywhere.
+        batch_index: which noise of the seed's batch each latent gets; None means 0, 1, 2, ...
     """
 
     samples: torch.Tensor
+    noise_mask: torch.Tensor | None = None
+    batch_index: tuple[int, ...] | None = None
