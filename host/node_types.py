@@ -122,6 +122,8 @@ class NodeType:
         hidden: inputs that the host fills in (prompt, extra_pnginfo), for ``object_info``.
         always_runs: never taken from the cache.
         fingerprint: text that changes when something outside the graph does (a file).
+        output_names: see ``outputs``.
+        new_style: ComfyUI declares it by its newer schema, which ``object_info`` shows.
     """
 
     name: str
@@ -137,6 +139,8 @@ class NodeType:
     output_tooltips: tuple[str, ...] = ()
     always_runs: bool = False
     fingerprint: Fingerprint | None = None
+    output_names: tuple[str, ...] = ()
+    new_style: bool = False
 
     def input(self, name: str) -> Input | None:
         """Return the declared input of this name."""
@@ -152,7 +156,7 @@ def object_info(node: NodeType, folders: Folders) -> dict[str, Any]:
         **_inputs_info(node, folders),
         "output": list(node.outputs),
         "output_is_list": [False] * len(node.outputs),
-        "output_name": list(node.outputs),
+        "output_name": list(node.output_names or node.outputs),
         "name": node.name,
         "display_name": node.display_name or node.name,
         "description": node.description,
@@ -162,7 +166,18 @@ def object_info(node: NodeType, folders: Folders) -> dict[str, Any]:
     }
     if node.output_tooltips:
         info["output_tooltips"] = list(node.output_tooltips)
-    return info
+    return info | _new_style(node) if node.new_style else info
+
+
+def _new_style(node: NodeType) -> dict[str, Any]:
+    """Return what ComfyUI's newer schema says otherwise: null where nothing was declared."""
+    return {
+        "display_name": node.display_name or None,
+        "output_tooltips": list(node.output_tooltips) or [None] * len(node.outputs),
+        "deprecated": False,
+        "experimental": False,
+        "api_node": False,
+    }
 
 
 def _inputs_info(node: NodeType, folders: Folders) -> dict[str, Any]:
@@ -170,7 +185,7 @@ def _inputs_info(node: NodeType, folders: Folders) -> dict[str, Any]:
     for item in node.inputs:
         group = groups.setdefault("required" if item.required else "optional", {})
         kind, options = item.config(folders)
-        group[item.name] = [kind, options] if options else [kind]
+        group[item.name] = [kind, options] if options or node.new_style else [kind]
     if node.hidden:
         groups["hidden"] = dict(node.hidden)
     return {"input": groups, "input_order": {name: list(group) for name, group in groups.items()}}
