@@ -16,7 +16,7 @@ from starlette.datastructures import UploadFile
 from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 
-from host.folders import MODEL_KINDS, Folders, inside
+from host.folders import MODEL_KINDS, Folders, inside, is_file, split_annotation
 from host.json_body import JsonResponse
 from models.errors import ModelError
 from models.safetensors_file import read_header
@@ -29,8 +29,6 @@ _UNSAFE = frozenset(f"text/{kind}" for kind in ("html", "html-sandboxed", "javas
     "application/xhtml+xml"
 }
 """Types that a browser would run; they are only ever downloaded."""
-
-_TYPES = ("output", "input", "temp")
 
 
 class RefusedError(Exception):
@@ -148,7 +146,7 @@ def find(folders: Folders, request: Request) -> Path:
     query = request.query_params
     if "filename" not in query:
         raise RefusedError(404)
-    name, kind = _annotated(query["filename"])
+    name, kind = split_annotation(query["filename"])
     if not name or name.startswith("/") or ".." in name:
         raise RefusedError(400)
     root = folders.root(kind or query.get("type", "output"))
@@ -158,25 +156,9 @@ def find(folders: Folders, request: Request) -> Path:
     if folder is None:
         raise RefusedError(403)
     path = inside(folder, Path(name).name)
-    if path is None or not _is_file(path):
+    if path is None or not is_file(path):
         raise RefusedError(404)
     return path
-
-
-def _is_file(path: Path) -> bool:
-    """Return whether there is such a file; a name too long for any file is no error here."""
-    try:
-        return path.is_file()
-    except OSError:
-        return False
-
-
-def _annotated(name: str) -> tuple[str, str | None]:
-    """Split ``x.png [output]`` into name and type."""
-    for kind in _TYPES:
-        if name.endswith(f"[{kind}]"):
-            return name.removesuffix(f"[{kind}]").rstrip(), kind
-    return name, None
 
 
 def _disposition(name: str) -> str:

@@ -4,6 +4,7 @@ Says which file names exist and turns a name that a client sent into a path, nev
 folder. Does not know what is inside a file.
 """
 
+import mimetypes
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,6 +48,27 @@ class Folders:
         """Return the folder that ``/view`` and ``/upload`` call by this type, or None."""
         return {"output": self.output, "input": self.input, "temp": self.temp}.get(kind)
 
+    def annotated(self, name: str) -> Path | None:
+        """Return the path of a picture as graphs name it (``x.png``, ``sub/x.png [output]``).
+
+        Without a folder in brackets it lies in the input folder. None if the name leads elsewhere;
+        whether there is such a file is not asked.
+        """
+        plain, kind = split_annotation(name)
+        root = self.root(kind or "input")
+        return inside(root, plain) if root else None
+
+    def pictures(self) -> list[str]:
+        """Return the names of the files in the input folder that are pictures by their ending."""
+        return [name for name in self.inputs() if _is_picture(name)]
+
+    def inputs(self) -> list[str]:
+        """Return the names of all files in the input folder, without those of subfolders."""
+        try:
+            return sorted(path.name for path in self.input.iterdir() if path.is_file())
+        except OSError:  # no upload yet, so no folder either
+            return []
+
     def names(self, kind: str) -> list[str]:
         """Return the model files of a kind, with their subfolders, as the combo lists show them.
 
@@ -78,6 +100,27 @@ class Folders:
         """Remove the previews that earlier runs left, and nothing else: any folder may be given."""
         for path in self.temp.glob(f"{TEMP_PREFIX}*.png"):
             path.unlink(missing_ok=True)
+
+
+def is_file(path: Path) -> bool:
+    """Return whether there is such a file; a name too long for any file is no error here."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
+
+
+def split_annotation(name: str) -> tuple[str, str | None]:
+    """Split ``x.png [output]`` into the name and the folder's type, None if it says none."""
+    for kind in ("output", "input", "temp"):
+        if name.endswith(f"[{kind}]"):
+            return name.removesuffix(f"[{kind}]").rstrip(), kind
+    return name, None
+
+
+def _is_picture(name: str) -> bool:
+    kind = mimetypes.guess_type(name, strict=False)[0]
+    return kind is not None and kind.startswith("image/")
 
 
 def inside(root: Path, name: str) -> Path | None:

@@ -61,6 +61,12 @@ def blank(width: int, height: int, batch: int, color: int) -> Pixels:
     return np.broadcast_to(rgb, (batch, height, width, 3))
 
 
+def multiple_inside(side: int, multiple: int) -> slice:
+    """Return the middle of a side, cut to a multiple of so many pixels."""
+    start = side % multiple // 2
+    return slice(start, start + side // multiple * multiple)
+
+
 def to_bytes(pixels: Pixels) -> npt.NDArray[np.uint8]:
     """Return pixels as 0 to 255, rounded down as ComfyUI does it. NaN becomes black."""
     scaled: Pixels = np.clip(np.nan_to_num(255.0 * pixels), 0, 255)

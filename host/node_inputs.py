@@ -4,10 +4,11 @@ Each returns an :class:`~host.node_types.Input` or a part of it. Which node has 
 table's business (:mod:`host.nodes`).
 """
 
+import hashlib
 from collections.abc import Mapping
 from typing import Any
 
-from host.folders import MODEL_KINDS, Folders
+from host.folders import MODEL_KINDS, Folders, is_file
 from host.node_types import Choices, Fingerprint, Input
 from host.values import stamp
 
@@ -58,6 +59,36 @@ def files(*kinds: str) -> Choices:
         return sorted(found, key=str.casefold)
 
     return names
+
+
+def input_pictures(folders: Folders) -> list[str]:
+    """Return the pictures of the input folder as choices."""
+    return folders.pictures()
+
+
+def input_files(folders: Folders) -> list[str]:
+    """Return all files of the input folder as choices."""
+    return folders.inputs()
+
+
+def picture_exists(folders: Folders, name: Any) -> str:
+    """Check the name of a picture: complain in ComfyUI's words if there is no such file."""
+    path = folders.annotated(name) if isinstance(name, str) else None
+    return "" if path is not None and is_file(path) else f"Invalid image file: {name}"
+
+
+def content(name: str) -> Fingerprint:
+    """Return a fingerprint over the bytes of the picture that this input names."""
+
+    def fingerprint(folders: Folders, inputs: Mapping[str, Any]) -> str:
+        value = inputs.get(name)
+        path = folders.annotated(value) if isinstance(value, str) else None
+        try:
+            return hashlib.sha256(path.read_bytes()).hexdigest() if path is not None else ""
+        except OSError:  # gone since it was checked; the node says so
+            return ""
+
+    return fingerprint
 
 
 def stamps(**kinds: tuple[str, ...]) -> Fingerprint:

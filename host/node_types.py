@@ -106,7 +106,7 @@ class Picture:
 
 Run = Callable[..., Result]
 Fingerprint = Callable[[Folders, Mapping[str, Any]], str]
-Check = Callable[[Folders, Mapping[str, Any]], Mapping[str, str]]
+Check = Callable[[Folders, Any], str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +122,8 @@ class NodeType:
         hidden: inputs that the host fills in (prompt, extra_pnginfo), for ``object_info``.
         always_runs: never taken from the cache.
         fingerprint: text that changes when something outside the graph does (a file).
+        checks: by input name, what to ask of a plain value instead of its limits and choices; the
+            answer is the complaint, empty if there is none (ComfyUI's VALIDATE_INPUTS).
         output_names: see ``outputs``.
         new_style: ComfyUI declares it by its newer schema, which ``object_info`` shows.
     """
@@ -140,6 +142,7 @@ class NodeType:
     always_runs: bool = False
     fingerprint: Fingerprint | None = None
     output_names: tuple[str, ...] = ()
+    checks: Mapping[str, Check] = field(default_factory=dict)
     new_style: bool = False
 
     def input(self, name: str) -> Input | None:

@@ -7,8 +7,10 @@ rows in a ``*_nodes`` module and its functions, which are thin, in ``*_functions
 
 from host import (
     conditioning_nodes,
+    image_nodes,
     latent_nodes,
     loader_nodes,
+    mask_nodes,
     output_nodes,
     sampler_nodes,
     vae_nodes,
@@ -21,6 +23,8 @@ _FAMILIES = (
     latent_nodes.ROWS,
     sampler_nodes.ROWS,
     vae_nodes.ROWS,
+    image_nodes.ROWS,
+    mask_nodes.ROWS,
     output_nodes.ROWS,
 )
 

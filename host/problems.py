@@ -118,6 +118,12 @@ def not_in_list(name: str, config: Any, value: Any) -> Problem:
     )
 
 
+def custom(name: str, complaint: str) -> Problem:
+    """Return the error for a value that the node's own check does not like."""
+    message = "Custom validation failed for node"
+    return problem("custom_validation_failed", message, f"{name} - {complaint}", input_name=name)
+
+
 def raised(kind: str, details: str) -> Problem:
     """Return the error for an output node whose check cannot even be made."""
     message = "Exception when validating node"

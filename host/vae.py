@@ -10,13 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from diffusers import AutoencoderKL
 from diffusers.loaders.single_file_utils import convert_ldm_vae_checkpoint
 
 from host.errors import RenderError
+from host.images import Pixels, multiple_inside
 from host.packed import open_weights
+from host.tiles import Tick, in_three_ways
 from host.values import Latent
 
 FLUX_SCALE = 0.3611
@@ -40,20 +41,77 @@ class LoadedVae:
     scale: float
     shift: float
 
-    def decode(self, latent: Latent) -> npt.NDArray[np.float32]:
+    @property
+    def ratio(self) -> int:
+        """Pixels along each side of what one latent position stands for."""
+        return int(2 ** (len(self.model.config.block_out_channels) - 1))
+
+    def decode(self, latent: Latent) -> Pixels:
         """Return pixels, float32, shape (batch, height, width, 3), 0 to 1."""
-        device = self.model.device
-        samples = self._own_space(latent.samples).to(device)
+        samples = self._own_space(latent.samples)
         # One picture at a time: the decoder's activations are by far the largest of all stages.
-        pictures = [self.model.decode(one[None]).sample for one in samples]
-        pixels = torch.cat(pictures).add(1).div(2).clamp(0, 1).movedim(1, -1)
-        array: npt.NDArray[np.float32] = pixels.float().cpu().contiguous().numpy()
-        return array
+        return _to_pixels(torch.cat([self._decoded(one[None]) for one in samples]))
+
+    def decode_tiled(self, latent: Latent, size: int, overlap: int, tick: Tick) -> Pixels:
+        """Do the same in tiles; size and overlap in pixels, ``tick`` is told of every tile."""
+        samples = self._own_space(latent.samples)
+        size, overlap = size // self.ratio, overlap // self.ratio
+        return _to_pixels(in_three_ways(samples, self._decoded, self.ratio, size, overlap, tick))
+
+    def encode(self, pixels: Pixels) -> Latent:
+        """Return the latent of pictures, float32, shape (batch, height, width, 3), 0 to 1.
+
+        Sides that are no multiple of :attr:`ratio` are cut around the centre.
+
+        Raises:
+            RenderError: a picture is too small.
+        """
+        samples = self._from_pixels(pixels)
+        own = torch.cat([self._encoded(one[None]) for one in samples])
+        return Latent(self._shared_space(own))
+
+    def encode_tiled(self, pixels: Pixels, size: int, overlap: int, tick: Tick) -> Latent:
+        """Do the same in tiles; size and overlap in pixels, ``tick`` is told of every tile."""
+        samples = self._from_pixels(pixels)
+        own = in_three_ways(samples, self._encoded, 1 / self.ratio, size, overlap, tick)
+        return Latent(self._shared_space(own))
+
+    def _decoded(self, samples: torch.Tensor) -> torch.Tensor:
+        decoded: torch.Tensor = self.model.decode(samples.to(self.model.device)).sample
+        return decoded.float()
+
+    def _encoded(self, pixels: torch.Tensor) -> torch.Tensor:
+        # The mean, not a draw: the same picture is the same latent every time, as in ComfyUI.
+        encoded: torch.Tensor = self.model.encode(pixels.to(self.model.device)).latent_dist.mode()
+        return encoded.float().cpu()
+
+    def _from_pixels(self, pixels: Pixels) -> torch.Tensor:
+        """Return what the encoder takes: -1 to 1, shape (batch, 3, height, width), cut to fit."""
+        height, width = pixels.shape[1:3]
+        if min(height, width) < self.ratio:
+            raise RenderError(
+                f"a picture of {width} x {height} pixels is too small to be encoded",
+                fix=f"Scale it to at least {self.ratio} x {self.ratio}",
+            )
+        rows, columns = (multiple_inside(side, self.ratio) for side in (height, width))
+        samples = torch.from_numpy(np.array(pixels[:, rows, columns, :3]))
+        return samples.movedim(-1, 1) * 2 - 1
+
+    def _shared_space(self, samples: torch.Tensor) -> torch.Tensor:
+        if (self.scale, self.shift) == (FLUX_SCALE, FLUX_SHIFT):
+            return samples
+        return from_model_space((samples - self.shift) * self.scale)
 
     def _own_space(self, samples: torch.Tensor) -> torch.Tensor:
         if (self.scale, self.shift) == (FLUX_SCALE, FLUX_SHIFT):
             return samples
         return to_model_space(samples) / self.scale + self.shift
+
+
+def _to_pixels(decoded: torch.Tensor) -> Pixels:
+    pixels = decoded.add(1).div(2).clamp(0, 1).movedim(1, -1)
+    array: Pixels = pixels.float().cpu().contiguous().numpy()
+    return array
 
 
 def to_model_space(samples: torch.Tensor) -> torch.Tensor:

@@ -13,7 +13,7 @@ from typing import Any
 from host import problems
 from host.folders import Folders
 from host.graph import CycleError, Graph, link, links, order, type_fits
-from host.node_types import Input, NodeTable
+from host.node_types import Input, NodeTable, NodeType
 from host.problems import Problem
 
 
@@ -148,9 +148,11 @@ class _Validator:
         spec = self._graph[node]
         try:
             inputs = _inputs(spec)
-            for declared in self._table[spec["class_type"]].inputs:
-                error = self._check_input(declared, inputs)
+            kind = self._table[spec["class_type"]]
+            for declared in kind.inputs:
+                error = self._check_input(declared, inputs, limits=declared.name not in kind.checks)
                 finding.errors += [error] if error else []
+            finding.errors += self._own_checks(kind, inputs)
         except _UncheckableError as cause:
             return _Finding([], valid=False, uncheckable=cause)
         self._converted[node] = {**spec, "inputs": inputs}
@@ -172,13 +174,25 @@ class _Validator:
                 )
         return valid
 
-    def _check_input(self, declared: Input, inputs: dict[str, Any]) -> Problem | None:
+    def _own_checks(self, kind: NodeType, inputs: Mapping[str, Any]) -> list[Problem]:
+        """Ask the node's own checks about the plain values that they are for."""
+        asked = {name: inputs[name] for name in kind.checks if name in inputs}
+        answers = {
+            name: kind.checks[name](self._folders, value)
+            for name, value in asked.items()
+            if not isinstance(value, list)
+        }
+        return [problems.custom(name, answer) for name, answer in answers.items() if answer]
+
+    def _check_input(
+        self, declared: Input, inputs: dict[str, Any], *, limits: bool
+    ) -> Problem | None:
         name = declared.name
         if name not in inputs:
             return problems.missing_input(name) if declared.required else None
         if isinstance(inputs[name], list):
             return self._check_link(declared, inputs[name])
-        return self._check_value(declared, inputs)
+        return self._check_value(declared, inputs, limits=limits)
 
     def _check_link(self, declared: Input, value: list[Any]) -> Problem | None:
         if len(value) != 2:
@@ -194,7 +208,9 @@ class _Validator:
             return None
         return problems.type_mismatch(declared.name, self._config(declared), received, value)
 
-    def _check_value(self, declared: Input, inputs: dict[str, Any]) -> Problem | None:
+    def _check_value(
+        self, declared: Input, inputs: dict[str, Any], *, limits: bool
+    ) -> Problem | None:
         name, value = declared.name, inputs[declared.name]
         if isinstance(value, dict) and "__value__" in value:
             value = value["__value__"]  # how a client sends a list that is no link
@@ -203,6 +219,10 @@ class _Validator:
         except (ValueError, TypeError, OverflowError) as error:
             return problems.not_convertible(name, self._config(declared), value, error)
         inputs[name] = value
+        return self._check_limits(declared, value) if limits else None
+
+    def _check_limits(self, declared: Input, value: Any) -> Problem | None:
+        name = declared.name
         if "min" in declared.options and value < declared.options["min"]:
             return problems.too_small(name, self._config(declared), value)
         if "max" in declared.options and value > declared.options["max"]:

@@ -98,10 +98,11 @@ class Latent:
     They are in the latent space of FLUX.1's own VAE, before its shift and scale are applied.
 
     Attributes:
-        samples: see above.
-        noise_mask: 1 where sampling makes something new, 0 where all stays; of any size, shape
-            (masks, 1, height, width) or (masks, height, width). None: new everywhere.
-        batch_index: the place of each in the batch that it was cut from; decides its noise.
+        samples: the latents.
+        noise_mask: where the sampler may draw (1) and what it must keep (0), float32, shape
+            (batch, 1, height, width) in any size and with any number of masks, as it was given;
+            None draws everywhere.
+        batch_index: which noise of the seed's batch each latent gets; None means 0, 1, 2, ...
     """
 
     samples: torch.Tensor

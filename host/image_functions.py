@@ -1,0 +1,106 @@
+"""What the nodes of :mod:`host.image_nodes` do. numpy, Pillow and torch load with the first one."""
+
+from __future__ import annotations
+
+from math import sqrt
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from host.errors import RenderError
+from host.node_types import Context, Result
+
+if TYPE_CHECKING:
+    from host.images import Pixels
+
+
+def load_image(context: Context, *, image: str) -> Result:
+    """LoadImage: a picture that was uploaded (or made here), and its transparency as a mask."""
+    from host.picture_files import load
+
+    return Result(load(picture_path(context, image)))
+
+
+def picture_path(context: Context, name: str) -> Path:
+    """Return the path of a picture that a graph names.
+
+    Raises:
+        RenderError: the name leads out of its folder.
+    """
+    path = context.folders.annotated(name)
+    if path is None:
+        raise RenderError(
+            f"There is no picture {name!r}", fix="Choose one below the input, output or temp folder"
+        )
+    return path
+
+
+def scale(
+    context: Context, *, image: Pixels, upscale_method: str, width: int, height: int, crop: str
+) -> Result:
+    """ImageScale: to a size; a side of 0 follows from the other, two keep the picture as it is."""
+    from host.resizing import resized
+
+    del context
+    if width == 0 and height == 0:
+        return Result((image,))
+    old_height, old_width = image.shape[1:3]
+    width = width or max(1, round(old_width * height / old_height))
+    height = height or max(1, round(old_height * width / old_width))
+    return Result((resized(image, width, height, upscale_method, crop),))
+
+
+def scale_by(context: Context, *, image: Pixels, upscale_method: str, scale_by: float) -> Result:
+    """ImageScaleBy: by a factor."""
+    from host.resizing import resized
+
+    del context
+    height, width = (round(side * scale_by) for side in image.shape[1:3])
+    return Result((resized(image, width, height, upscale_method),))
+
+
+def scale_to_megapixels(
+    context: Context, *, image: Pixels, upscale_method: str, megapixels: float
+) -> Result:
+    """ImageScaleToTotalPixels: to so many times 1024 x 1024 pixels, in the same shape."""
+    height, width = image.shape[1:3]
+    factor = sqrt(int(megapixels * 1024 * 1024) / (width * height))
+    return scale_by(context, image=image, upscale_method=upscale_method, scale_by=factor)
+
+
+def invert(context: Context, *, image: Pixels) -> Result:
+    """ImageInvert: the negative."""
+    del context
+    return Result((1 - image,))
+
+
+def batch(context: Context, *, image1: Pixels, image2: Pixels) -> Result:
+    """ImageBatch: one batch of two; the second is scaled and cropped to the size of the first."""
+    from host.resizing import joined
+
+    del context
+    return Result((joined(image1, image2),))
+
+
+def pad(
+    context: Context,
+    *,
+    image: Pixels,
+    left: int,
+    top: int,
+    right: int,
+    bottom: int,
+    feathering: int,
+) -> Result:
+    """ImagePadForOutpaint: grey margins, and a mask that says what is to be drawn."""
+    from host.outpainting import Margins, mask, padded
+
+    del context
+    margins = Margins(left, top, right, bottom)
+    return Result((padded(image, margins), mask(image.shape[1:3], margins, feathering)))
+
+
+def crop(context: Context, *, image: Pixels, width: int, height: int, x: int, y: int) -> Result:
+    """ImageCrop: a part; what lies outside of the picture is left out."""
+    del context
+    x, y = min(x, image.shape[2] - 1), min(y, image.shape[1] - 1)
+    return Result((image[:, y : y + height, x : x + width],))
