@@ -8,16 +8,16 @@ their own; here is only what ties them to each other.
 from __future__ import annotations
 
 import gc
-import math
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 
-from host import flux, inpainting, previews, sampling, text_encoders, vae
+from host import flux, inpainting, previews, schedules, text_encoders, vae
+from host.denoise import denoise, start
 from host.errors import RenderError
-from host.flux import Prompts, Unet
+from host.guide import guide
 from host.images import Pixels
 from host.kept import Kept
 from host.loras import Adapters, total_strengths
@@ -33,31 +33,23 @@ from host.values import (
     PIXELS_PER_LATENT,
     Clip,
     Conditioning,
+    Guider,
     Latent,
     Model,
     ModelFile,
+    Noise,
+    Sampler,
+    Sigmas,
     Vae,
 )
+from models import lora as lora_file
 
 KEPT = 2
 """Models of a kind that stay loaded: on a CPU they are mapped files, and cost only what is used."""
 
 
-@dataclass(frozen=True, slots=True)
-class SampleStep:
-    """One step of the sampler, as the node sees it.
-
-    Attributes:
-        number: 1 for the first.
-        total: steps in all.
-        latent: the latent if it stopped here.
-        preview: a picture of where it is going, if wanted.
-    """
-
-    number: int
-    total: int
-    latent: Latent
-    preview: Picture | None
+Report = Callable[[int, int, Picture | None], None]
+"""Is told of a step: its number from 1, of how many, and a picture of where it leads, if wanted."""
 
 
 class Engine:
@@ -115,6 +107,10 @@ class Engine:
         """Put a LoRA on a model, so that keys that do not apply show at its loader."""
         self._unet(model.unet).load(lora)
         return model.with_lora(lora, strength)
+
+    def text_keys(self, model: Model, lora: ModelFile) -> int:
+        """Return how many keys of a LoRA change text encoders; nothing here applies them."""
+        return len(lora_file.read(lora.path, self._unet(model.unet).unet.shape).text_encoder)
 
     def load_clips(self, first: ModelFile, second: ModelFile) -> Clip:
         """Load the two text encoders, whichever is which."""
@@ -176,10 +172,11 @@ class Engine:
     # --- conditioning ---
 
     @torch.inference_mode()
-    def encode(self, clip: Clip, text: str) -> Conditioning:
-        """Encode a prompt."""
+    def encode(self, clip: Clip, text: str, clip_text: str | None = None) -> Conditioning:
+        """Encode a prompt; CLIP gets a text of its own if ``clip_text`` is given."""
         context = self._t5(clip.t5).encode(text).cpu()
-        return Conditioning(context, self._clip(clip.clip_l).encode(text).cpu())
+        pooled = self._clip(clip.clip_l).encode(text if clip_text is None else clip_text).cpu()
+        return Conditioning(context, pooled)
 
     def with_guidance(self, conditioning: Conditioning, guidance: float) -> Conditioning:
         """Return the same prompt with this guidance."""
@@ -200,78 +197,63 @@ class Engine:
         size = (height // PIXELS_PER_LATENT, width // PIXELS_PER_LATENT)
         return Latent(torch.zeros(batch, LATENT_CHANNELS, *size))
 
+    def levels(self, model: Model, scheduler: str, steps: int, denoise: float) -> Sigmas:
+        """Return the noise levels for a model; none if ``denoise`` is 0."""
+        table = self._table(model)
+        return Sigmas(schedules.levels_for(table, scheduler, steps, denoise))
+
+    def _table(self, model: Model) -> schedules.Table:
+        if model.shift is not None:
+            return schedules.flux_table(model.shift)
+        is_dev = self._unet(model.unet).unet.shape.guidance
+        return schedules.flux_table() if is_dev else schedules.schnell_table()
+
     @torch.inference_mode()
     def sample(
         self,
-        model: Model,
-        positive: Conditioning,
-        negative: Conditioning,
+        guider: Guider,
+        noise: Noise,
+        sampler: Sampler,
+        sigmas: Sigmas,
         latent: Latent,
         *,
-        seed: int,
-        steps: int,
-        cfg: float,
-        scheduler: str,
-        denoise: float,
-        previews: bool,
-    ) -> Iterator[SampleStep]:
-        """Denoise a latent; yield after each step. Nothing is yielded if ``denoise`` is 0."""
-        adapters = self._unet(model.unet)
-        adapters.activate(total_strengths(model.loras))
-        levels = sampling.levels_for(scheduler, steps, denoise)
-        if len(levels) < 2:
-            return
-        given = latent.samples
-        if torch.count_nonzero(given):  # ComfyUI leaves an empty latent at zero
-            given = vae.to_model_space(given)
-        noise = sampling.noise_like(given, seed)
-        begin = sampling.start(given, noise, levels[0]).to(self.device)
-        velocity = self._velocity(adapters.unet, positive, negative, cfg, len(begin))
-        projection = self._projection() if previews else None
-        for step in sampling.euler(begin, levels, velocity):
-            yield SampleStep(
-                step.number,
-                step.total,
-                Latent(vae.from_model_space(step.latent).cpu()),
-                projection.jpeg(step.picture) if projection else None,
-            )
+        report: Report,
+        previews: bool = False,
+    ) -> tuple[Latent, Latent]:
+        """Denoise a latent; without levels it stays as it is.
 
-    def _velocity(
-        self, unet: Unet, positive: Conditioning, negative: Conditioning, cfg: float, batch: int
-    ) -> sampling.Velocity:
-        wanted = self._prompts(positive, unet, batch)
-        if math.isclose(cfg, 1.0):
-            return lambda latent, level: flux.velocity(
-                unet, latent, self._levels(level, len(latent)), wanted
-            )
-        unwanted = self._prompts(negative, unet, batch)
+        Args:
+            guider: the model and its prompts.
+            noise: what is mixed in.
+            sampler: how to walk.
+            sigmas: through which noise levels.
+            latent: where to start.
+            report: is told of each step; what it raises ends the sampling.
+            previews: whether to show it pictures.
 
-        def guided(latent: torch.Tensor, level: float) -> torch.Tensor:
-            sigma = self._levels(level, len(latent))
-            towards = flux.velocity(unet, latent, sigma, wanted)
-            away = flux.velocity(unet, latent, sigma, unwanted)
-            return away + (towards - away) * cfg
+        Returns:
+            The latent at the end, and the model's last guess of it; the same if no noise is left.
 
-        return guided
-
-    def _levels(self, level: float, batch: int) -> torch.Tensor:
-        return torch.full((batch,), level, device=self.device)
-
-    def _prompts(self, prompt: Conditioning, unet: Unet, batch: int) -> Prompts:
-        shape = unet.shape
-        if prompt.context.shape[-1] != shape.context or prompt.pooled.shape[-1] != shape.pooled:
-            raise RenderError(
-                f"the text encoders do not fit {unet.path.name}",
-                why=f"it wants {shape.context} and {shape.pooled} channels, they give "
-                f"{prompt.context.shape[-1]} and {prompt.pooled.shape[-1]}",
-                fix="Choose the text encoders that belong to this unet",
-            )
-        guidance = flux.DEFAULT_GUIDANCE if prompt.guidance is None else prompt.guidance
-        return Prompts(
-            prompt.context.to(self.device, self._dtype).expand(batch, -1, -1),
-            prompt.pooled.to(self.device, self._dtype).expand(batch, -1),
-            torch.full((batch,), guidance, device=self.device),
+        Raises:
+            RenderError: prompts or LoRAs do not fit the model.
+        """
+        if not sigmas.levels:
+            return latent, latent
+        adapters = self._unet(guider.model.unet)
+        adapters.activate(total_strengths(guider.model.loras))
+        begin = start(latent, noise, self.device)
+        steering = guide(
+            adapters.unet, guider, len(begin.given), device=self.device, dtype=self._dtype
         )
+        projection = self._projection() if previews else None
+        total = len(sigmas.levels) - 1
+
+        def step(number: int, picture: torch.Tensor) -> None:
+            report(number + 1, total, projection.jpeg(picture) if projection else None)
+
+        ends = denoise(steering, begin, sigmas, sampler, step)
+        made, guessed = (vae.from_model_space(end).cpu() for end in ends)
+        return replace(latent, samples=made), replace(latent, samples=guessed)
 
     def _projection(self) -> Projection:
         loaded = self._vaes.newest()

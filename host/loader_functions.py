@@ -1,10 +1,13 @@
 """What the nodes of :mod:`host.loader_nodes` do: one call of the engine each."""
 
+import logging
 from pathlib import Path
 
 from host.folders import Folders
 from host.node_types import Context, Result
-from host.values import Model, ModelFile
+from host.values import Clip, Model, ModelFile
+
+logger = logging.getLogger(__name__)
 
 
 def load_unet_gguf(context: Context, *, unet_name: str) -> Result:
@@ -26,6 +29,32 @@ def load_lora(context: Context, *, model: Model, lora_name: str, strength_model:
         return Result((model,))
     lora = ModelFile.of(context.folders.model("loras", lora_name))
     return Result((context.engine.add_lora(model, lora, strength_model),))
+
+
+def load_lora_beside_clip(
+    context: Context,
+    *,
+    model: Model,
+    clip: Clip,
+    lora_name: str,
+    strength_model: float,
+    strength_clip: float,
+) -> Result:
+    """LoraLoader: the same, with the text encoders passed on as they are.
+
+    ComfyUI would change these too if the LoRA has keys for them; here the log says that it has.
+    """
+    lora = ModelFile.of(context.folders.model("loras", lora_name))
+    left_out = context.engine.text_keys(model, lora) if strength_clip != 0 else 0
+    if left_out:
+        logger.warning(
+            "%s: its %d tensors for text encoders are left out, so pictures differ from ComfyUI's; "
+            "with strength_clip 0, or LoraLoaderModelOnly, they are alike",
+            lora_name,
+            left_out,
+        )
+    changed = load_lora(context, model=model, lora_name=lora_name, strength_model=strength_model)
+    return Result((*changed.outputs, clip))
 
 
 def load_clips(

@@ -9,7 +9,7 @@ from host.node_inputs import (
     stamps,
     wire,
 )
-from host.node_types import NodeType
+from host.node_types import Input, NodeType
 
 CLIP_TYPES = ("flux",)
 
@@ -19,6 +19,13 @@ _LORA_TIP = (
     "LoRAs are used to modify diffusion and CLIP models, altering the way in which latents are "
     "denoised such as applying styles. Multiple LoRA nodes can be linked together."
 )
+_LORA_OUTPUTS = ("The modified diffusion model.", "The modified CLIP model.")
+
+
+def _strength(of: str, called: str) -> Input:
+    tip = f"How strongly to modify the {called} model. This value can be negative."
+    return number(f"strength_{of}", 1.0, -100.0, 100.0, step=0.01, tooltip=tip)
+
 
 ROWS: tuple[NodeType, ...] = (
     NodeType(
@@ -44,6 +51,23 @@ ROWS: tuple[NodeType, ...] = (
         fingerprint=stamps(unet_name=("diffusion_models",)),
     ),
     NodeType(
+        "LoraLoader",
+        (
+            wire("model", "MODEL", "The diffusion model the LoRA will be applied to."),
+            wire("clip", "CLIP", "The CLIP model the LoRA will be applied to."),
+            combo("lora_name", files("loras"), "The name of the LoRA."),
+            _strength("model", "diffusion"),
+            _strength("clip", "CLIP"),
+        ),
+        ("MODEL", "CLIP"),
+        run.load_lora_beside_clip,
+        display_name="Load LoRA",
+        category="loaders",
+        description=_LORA_TIP,
+        output_tooltips=_LORA_OUTPUTS,
+        fingerprint=stamps(lora_name=("loras",)),
+    ),
+    NodeType(
         "LoraLoaderModelOnly",
         (
             wire("model", "MODEL"),
@@ -54,7 +78,7 @@ ROWS: tuple[NodeType, ...] = (
         run.load_lora,
         category="loaders",
         description=_LORA_TIP,
-        output_tooltips=("The modified diffusion model.",),
+        output_tooltips=_LORA_OUTPUTS,  # ComfyUI's, which has both here too
         fingerprint=stamps(lora_name=("loras",)),
     ),
     NodeType(

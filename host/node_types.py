@@ -124,6 +124,7 @@ class NodeType:
         fingerprint: text that changes when something outside the graph does (a file).
         checks: by input name, what to ask of a plain value instead of its limits and choices; the
             answer is the complaint, empty if there is none (ComfyUI's VALIDATE_INPUTS).
+        output_names: see ``outputs``.
         new_style: ComfyUI declares it by its newer schema, which ``object_info`` shows.
     """
 
@@ -140,6 +141,7 @@ class NodeType:
     output_tooltips: tuple[str, ...] = ()
     always_runs: bool = False
     fingerprint: Fingerprint | None = None
+    output_names: tuple[str, ...] = ()
     checks: Mapping[str, Check] = field(default_factory=dict)
     new_style: bool = False
 
@@ -157,7 +159,7 @@ def object_info(node: NodeType, folders: Folders) -> dict[str, Any]:
         **_inputs_info(node, folders),
         "output": list(node.outputs),
         "output_is_list": [False] * len(node.outputs),
-        "output_name": list(node.outputs),
+        "output_name": list(node.output_names or node.outputs),
         "name": node.name,
         "display_name": node.display_name or node.name,
         "description": node.description,

@@ -44,10 +44,17 @@ def stamp(path: Path) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """MODEL: a unet and the LoRAs on it, each with its strength."""
+    """MODEL: a unet and the LoRAs on it, each with its strength.
+
+    Attributes:
+        unet: its file.
+        loras: in the order in which they were put on.
+        shift: how far noise levels are shifted towards noise; None: as this unet was trained.
+    """
 
     unet: ModelFile
     loras: tuple[tuple[ModelFile, float], ...] = ()
+    shift: float | None = None
 
     def with_lora(self, lora: ModelFile, strength: float) -> Model:
         """Return the same model with one more LoRA."""
@@ -101,3 +108,44 @@ class Latent:
     samples: torch.Tensor
     noise_mask: torch.Tensor | None = None
     batch_index: tuple[int, ...] | None = None
+
+
+# --- the parts of a sampling, for nodes that take it apart ---
+
+
+@dataclass(frozen=True, slots=True)
+class Noise:
+    """NOISE: noise by its seed; None is no noise."""
+
+    seed: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Sampler:
+    """SAMPLER: the name of a walk."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Sigmas:
+    """SIGMAS: noise levels in the order in which they are walked through, each a float32."""
+
+    levels: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Guider:
+    """GUIDER: a model with its prompts.
+
+    Attributes:
+        model: the unet and its LoRAs.
+        positive: what is wanted.
+        negative: what is not; None if nothing is said of it.
+        cfg: how much the two differ counts; at 1 the negative prompt has no say.
+    """
+
+    model: Model
+    positive: Conditioning
+    negative: Conditioning | None = None
+    cfg: float = 1.0

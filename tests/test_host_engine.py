@@ -1,13 +1,26 @@
 """The engine: what it keeps, frees and loads again; its answers to what does not fit."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
-from host.engine import Engine
+from host import schedules
+from host.engine import Engine, Report
 from host.errors import RenderError
-from host.values import Clip, Conditioning, Latent, Model, ModelFile, Vae
+from host.values import (
+    Clip,
+    Conditioning,
+    Guider,
+    Latent,
+    Model,
+    ModelFile,
+    Noise,
+    Sampler,
+    Sigmas,
+    Vae,
+)
 from models.micro.micro_set import MicroSet, lay_out
 
 
@@ -32,22 +45,27 @@ class Loaded:
         self.vae: Vae = engine.load_vae(ModelFile.of(micro.vae))
 
     def latent(
-        self, model: Model | None = None, *, cfg: float = 1.0, previews: bool = False
+        self,
+        model: Model | None = None,
+        *,
+        cfg: float = 1.0,
+        previews: bool = False,
+        start: Latent | None = None,
+        denoise: float = 1.0,
+        sampler: str = "euler",
+        report: Report = lambda number, total, picture: None,
     ) -> Latent:
         prompt = self.engine.encode(self.clip, "a red circle")
-        steps = self.engine.sample(
-            model or self.model,
-            prompt,
-            self.engine.zero_out(prompt),
-            self.engine.empty_latent(32, 32, 1),
-            seed=1,
-            steps=2,
-            cfg=cfg,
-            scheduler="simple",
-            denoise=1.0,
+        model = model or self.model
+        return self.engine.sample(
+            Guider(model, prompt, self.engine.zero_out(prompt), cfg),
+            Noise(1),
+            Sampler(sampler),
+            self.engine.levels(model, "simple", 2, denoise),
+            start or self.engine.empty_latent(32, 32, 1),
+            report=report,
             previews=previews,
-        )
-        return list(steps)[-1].latent
+        )[0]
 
 
 @pytest.fixture
@@ -97,50 +115,63 @@ def test_guidance_is_part_of_the_prompt(loaded: Loaded) -> None:
     assert not zeros.pooled.any()
 
 
-def test_no_denoising_yields_nothing_and_a_given_latent_counts(loaded: Loaded) -> None:
-    prompt = loaded.engine.encode(loaded.clip, "x")
-    given = loaded.latent()
+def test_no_denoising_leaves_the_latent_and_a_little_keeps_most_of_it(loaded: Loaded) -> None:
+    given = loaded.latent(sampler="dpmpp_2m", cfg=3.0)
+    assert loaded.latent(start=given, denoise=0.0) is given
+    little = loaded.latent(start=given, denoise=0.1).samples
+    assert not torch.allclose(little, loaded.latent(denoise=0.1).samples)
+    much = loaded.latent(start=given).samples
+    assert (little - given.samples).abs().mean() < (much - given.samples).abs().mean()
 
-    def ends(denoise: float, latent: Latent) -> list[torch.Tensor]:
-        steps = loaded.engine.sample(
-            loaded.model,
-            prompt,
-            prompt,
-            latent,
-            seed=1,
-            steps=2,
-            cfg=1.0,
-            scheduler="simple",
-            denoise=denoise,
-            previews=False,
-        )
-        return [step.latent.samples for step in steps]
 
-    assert ends(0.0, given) == []
-    empty = loaded.engine.empty_latent(32, 32, 1)
-    little = ends(0.1, given)[-1]
-    assert not torch.allclose(little, ends(0.1, empty)[-1])
-    assert (little - given.samples).abs().mean() < (
-        ends(1.0, given)[-1] - given.samples
-    ).abs().mean()
+def test_a_mask_keeps_what_it_does_not_cover(loaded: Loaded) -> None:
+    given = loaded.latent(sampler="dpmpp_2m")
+    mask = torch.zeros(1, 1, 32, 32)
+    mask[..., 16:] = 1
+    masked = replace(given, noise_mask=mask)
+    for sampler in ("euler", "heun", "dpmpp_2m"):
+        made = loaded.latent(start=masked, sampler=sampler)
+        assert torch.allclose(made.samples[..., :2], given.samples[..., :2], atol=1e-4)
+        assert not torch.allclose(made.samples[..., 2:], given.samples[..., 2:], atol=1e-2)
+        assert made.noise_mask is mask
+
+
+def test_heun_asks_the_model_twice_and_reports_once_a_step(loaded: Loaded) -> None:
+    reports: list[tuple[int, int, bool]] = []
+    loaded.latent(
+        sampler="heun",
+        previews=True,
+        report=lambda number, total, picture: reports.append((number, total, picture is not None)),
+    )
+    assert reports == [(1, 2, True), (2, 2, True)]
+
+
+def test_a_shift_of_noise_levels_belongs_to_the_model(loaded: Loaded) -> None:
+    plain = loaded.engine.levels(loaded.model, "simple", 4, 1.0)
+    shifted = loaded.engine.levels(replace(loaded.model, shift=0.5), "simple", 4, 1.0)
+    assert plain.levels == schedules.simple(schedules.flux_table(), 4)
+    assert shifted.levels == schedules.simple(schedules.flux_table(0.5), 4)
+
+
+def test_each_text_encoder_can_have_a_text_of_its_own(loaded: Loaded) -> None:
+    both = loaded.engine.encode(loaded.clip, "a red circle", "a blue square")
+    for text, same in (("a red circle", "context"), ("a blue square", "pooled")):
+        alone = loaded.engine.encode(loaded.clip, text)
+        for part in ("context", "pooled"):
+            assert torch.equal(getattr(both, part), getattr(alone, part)) == (part == same)
 
 
 def test_text_encoders_of_another_width_are_a_sentence(loaded: Loaded) -> None:
     narrow = Conditioning(torch.zeros(1, 4, 64), torch.zeros(1, 64))
-    steps = loaded.engine.sample(
-        loaded.model,
-        narrow,
-        narrow,
-        loaded.engine.empty_latent(32, 32, 1),
-        seed=1,
-        steps=1,
-        cfg=1.0,
-        scheduler="simple",
-        denoise=1.0,
-        previews=False,
-    )
     with pytest.raises(RenderError, match="do not fit"):
-        next(steps)
+        loaded.engine.sample(
+            Guider(loaded.model, narrow),
+            Noise(1),
+            Sampler("euler"),
+            Sigmas((1.0, 0.0)),
+            loaded.engine.empty_latent(32, 32, 1),
+            report=lambda number, total, picture: None,
+        )
 
 
 def test_a_file_that_is_replaced_is_another_file(tmp_path: Path) -> None:

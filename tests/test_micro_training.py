@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from host import sampling as host_sampling
+from host import schedules
 from models import flux, lora
 from models.micro import micro_set, spec
 from models.micro.grammar import Background, Colour, Shape, Size, Style, scenes
@@ -192,8 +192,9 @@ def test_tokens_and_latents_are_two_orders_of_the_same_values() -> None:
 
 
 def test_levels_are_those_of_the_embedded_host() -> None:
-    assert np.allclose(sampling.levels(8), host_sampling.simple(8), atol=1e-6)
-    assert np.allclose(sampling.levels(20), host_sampling.simple(20), atol=1e-6)
+    table = schedules.flux_table()
+    assert np.allclose(sampling.levels(8), schedules.simple(table, 8), atol=1e-6)
+    assert np.allclose(sampling.levels(20), schedules.simple(table, 20), atol=1e-6)
 
 
 def test_the_optimisers_share_all_weights_and_no_weight_twice() -> None:
