@@ -11,6 +11,7 @@ from host.node_types import Context, Result
 
 if TYPE_CHECKING:
     from host.images import Pixels
+    from host.picture_files import Mask
 
 
 def load_image(context: Context, *, image: str) -> Result:
@@ -104,3 +105,42 @@ def crop(context: Context, *, image: Pixels, width: int, height: int, x: int, y:
     del context
     x, y = min(x, image.shape[2] - 1), min(y, image.shape[1] - 1)
     return Result((image[:, y : y + height, x : x + width],))
+
+
+def stitch(
+    context: Context,
+    *,
+    image1: Pixels,
+    direction: str,
+    match_image_size: bool,
+    spacing_width: int,
+    spacing_color: str,
+    image2: Pixels | None = None,
+) -> Result:
+    """ImageStitch: two pictures in one, beside or below each other."""
+    from host.joining import stitched
+
+    del context
+    if image2 is None:
+        return Result((image1,))
+    joined = stitched(
+        image1, image2, direction, spacing_width, spacing_color, match=match_image_size
+    )
+    return Result((joined,))
+
+
+def composite(
+    context: Context,
+    *,
+    destination: Pixels,
+    source: Pixels,
+    x: int,
+    y: int,
+    resize_source: bool,
+    mask: Mask | None = None,
+) -> Result:
+    """ImageCompositeMasked: one picture over another, where the mask says so."""
+    from host.joining import composited
+
+    del context
+    return Result((composited(destination, source, x, y, mask, resize=resize_source),))

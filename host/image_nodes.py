@@ -16,6 +16,12 @@ from host.node_types import Input, NodeType
 
 METHODS = ("nearest-exact", "bilinear", "area", "bicubic", "lanczos")
 CROPS = ("disabled", "center")
+COLOURS = ("white", "black", "red", "green", "blue")
+_STITCH_TIP = (
+    "\nStitches image2 to image1 in the specified direction.\n"
+    "If image2 is not provided, returns image1 unchanged.\n"
+    "Optional spacing can be added between images.\n"
+)
 
 _METHOD = combo("upscale_method", fixed(*METHODS))
 # ComfyUI declares this one by its newer schema, and then does not look whether a value is listed.
@@ -114,5 +120,37 @@ ROWS: tuple[NodeType, ...] = (
         display_name="Image Crop",
         category="image/transform",
         python_module="comfy_extras.nodes_images",
+    ),
+    NodeType(
+        "ImageStitch",
+        (
+            wire("image1", "IMAGE"),
+            Input("direction", "COMBO", {"default": "right"}, fixed("right", "down", "left", "up")),
+            Input("match_image_size", "BOOLEAN", {"default": True}),
+            integer("spacing_width", 0, 0, 1024, step=2),
+            Input("spacing_color", "COMBO", {"default": "white"}, fixed(*COLOURS)),
+            Input("image2", "IMAGE", required=False),
+        ),
+        ("IMAGE",),
+        run.stitch,
+        display_name="Image Stitch",
+        category="image/transform",
+        description=_STITCH_TIP,
+        python_module="comfy_extras.nodes_images",
+    ),
+    NodeType(
+        "ImageCompositeMasked",
+        (
+            wire("destination", "IMAGE"),
+            wire("source", "IMAGE"),
+            integer("x", 0, 0, MAX_SIZE, step=1),
+            integer("y", 0, 0, MAX_SIZE, step=1),
+            Input("resize_source", "BOOLEAN", {"default": False}),
+            Input("mask", "MASK", required=False),
+        ),
+        ("IMAGE",),
+        run.composite,
+        category="image",
+        python_module="comfy_extras.nodes_mask",
     ),
 )

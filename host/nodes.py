@@ -12,6 +12,7 @@ from host import (
     loader_nodes,
     mask_nodes,
     output_nodes,
+    primitive_nodes,
     sampler_nodes,
     vae_nodes,
 )
@@ -25,6 +26,7 @@ _FAMILIES = (
     vae_nodes.ROWS,
     image_nodes.ROWS,
     mask_nodes.ROWS,
+    primitive_nodes.ROWS,
     output_nodes.ROWS,
 )
 

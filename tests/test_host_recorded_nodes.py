@@ -212,3 +212,33 @@ def test_tiles_are_put_together_as_comfyui_does_it(call: tuple[str, ...]) -> Non
     else:
         ours = tiled(wave(0.3, 1, 3, 200, 136), downwards, 1 / 8, tiling)[:, :1, ::2]
     same(ours.numpy(), "tiled_scale", *call, within=1e-4)
+
+
+@pytest.mark.parametrize(("direction", "match", "gap", "colour"), calls("ImageStitch"))
+def test_pictures_stand_beside_each_other(
+    direction: str, match: str, gap: str, colour: str
+) -> None:
+    (ours,) = run(
+        "ImageStitch",
+        image1=given(0),
+        direction=direction,
+        match_image_size=match == "True",
+        spacing_width=int(gap),
+        spacing_color=colour,
+        image2=given(1),
+    )
+    same(ours, "ImageStitch", direction, match, gap, colour, within=1e-6)
+
+
+@pytest.mark.parametrize(("x", "y", "resize", "mask"), calls("ImageCompositeMasked"))
+def test_a_picture_lies_over_another_behind_a_mask(x: str, y: str, resize: str, mask: str) -> None:
+    (ours,) = run(
+        "ImageCompositeMasked",
+        destination=given(0),
+        source=given(1),
+        x=int(x),
+        y=int(y),
+        resize_source=resize == "True",
+        mask=None if mask == "none" else given(int(mask)),
+    )
+    same(ours, "ImageCompositeMasked", x, y, resize, mask, within=1e-6)
