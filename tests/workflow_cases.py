@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from io import BytesIO
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -50,9 +51,9 @@ def holed() -> bytes:
     return png(start(), alpha)
 
 
-def _case(name: str, prompt: str, image: bytes = b"", *loras: LoraChoice) -> Case:
+def _case(name: str, prompt: str, image: bytes = b"", **more: Any) -> Case:
     usual = studio.request(Asked(prompt, 11), Q4, 0.0)
-    return Case(replace(usual, workflow=name, loras=loras), image)
+    return Case(replace(usual, workflow=name, **more), image)
 
 
 CASES: Mapping[str, Case] = {
@@ -60,11 +61,12 @@ CASES: Mapping[str, Case] = {
     for case in (
         _case("txt2img", SCENE.caption()),
         _case("txt2img_custom_sampler", SCENE.caption()),
-        _case("lora_comparison", CONCEPT, b"", LORA),
+        _case("lora_comparison", CONCEPT, loras=(LORA,)),
         _case("batch_generation", SCENE.caption()),
         _case("img2img", OTHER.caption(), png(start())),
         _case("img2img_refine", SCENE.caption(), png(start())),
         _case("inpaint", OTHER.caption(), holed()),
-        _case("upscale_4x", SCENE.caption(), png(start())),
+        # The detail pass is at twice the size, where the micro Flux is at home.
+        _case("upscale_4x", SCENE.caption(), png(picture.reduced(start(), spec.SIDE // 2))),
     )
 }
