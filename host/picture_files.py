@@ -23,6 +23,7 @@ NO_MASK = (64, 64)
 
 _BROKEN = (
     OSError,
+    RuntimeError,
     EOFError,
     SyntaxError,
     ValueError,

@@ -52,6 +52,7 @@ class LoadedVae:
         """Pixels along each side of what one latent position stands for."""
         return int(2 ** (len(self.model.config.block_out_channels) - 1))
 
+    @torch.inference_mode()
     def decode(self, latent: Latent) -> Pixels:
         """Return pixels, float32, shape (batch, height, width, 3), 0 to 1.
 
@@ -65,12 +66,14 @@ class LoadedVae:
             logger.warning("decoding needs more memory than there is: going on in tiles")
         return self.decode_tiled(latent, SPARE_TILE, SPARE_TILE // 4, _untold)
 
+    @torch.inference_mode()
     def decode_tiled(self, latent: Latent, size: int, overlap: int, tick: Tick) -> Pixels:
         """Do the same in tiles; size and overlap in pixels, ``tick`` is told of every tile."""
         samples = self._own_space(latent.samples)
         size, overlap = size // self.ratio, overlap // self.ratio
         return _to_pixels(in_three_ways(samples, self._decoded, self.ratio, size, overlap, tick))
 
+    @torch.inference_mode()
     def encode(self, pixels: Pixels) -> Latent:
         """Return the latent of pictures, float32, shape (batch, height, width, 3), 0 to 1.
 
@@ -88,6 +91,7 @@ class LoadedVae:
             logger.warning("encoding needs more memory than there is: going on in tiles")
         return self.encode_tiled(pixels, SPARE_TILE, SPARE_TILE // 8, _untold)
 
+    @torch.inference_mode()
     def encode_tiled(self, pixels: Pixels, size: int, overlap: int, tick: Tick) -> Latent:
         """Do the same in tiles; size and overlap in pixels, ``tick`` is told of every tile."""
         samples = self._from_pixels(pixels)

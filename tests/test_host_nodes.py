@@ -1,10 +1,13 @@
 """The node table against what a real ComfyUI 0.3.64 says of the same nodes."""
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from configs.settings import ROOT
 from host.folders import Folders
 from host.node_types import object_info
 from host.nodes import TABLE
@@ -33,3 +36,8 @@ def test_pictures_to_choose_from_are_the_files_of_the_input_folder(folders: Fold
         (folders.input / name).touch()
     assert choices("LoadImage") == ["a.JPG", "b.png", "c.webp"]
     assert choices("LoadImageMask") == ["a.JPG", "b.png", "c.webp", "notes.txt"]
+
+
+def test_the_table_is_there_without_torch_numpy_and_pillow() -> None:
+    code = "import sys, host.nodes; sys.exit(bool({'torch', 'numpy', 'PIL'} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
