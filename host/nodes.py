@@ -12,6 +12,7 @@ from host import (
     loader_nodes,
     mask_nodes,
     output_nodes,
+    primitive_nodes,
     sampler_nodes,
     vae_nodes,
 )
@@ -26,6 +27,7 @@ _FAMILIES = (
     image_nodes.ROWS,
     mask_nodes.ROWS,
     output_nodes.ROWS,
+    primitive_nodes.ROWS,
 )
 
 TABLE: NodeTable = {row.name: row for family in _FAMILIES for row in family}
