@@ -97,7 +97,7 @@ class Bench:
             if data["value"] == self.stop_at:
                 self.interrupt.request("job")
 
-    def run(self, graph: Graph, *outputs: str) -> Graph:
+    def run(self, graph: Mapping[str, Any], *outputs: str) -> Graph:
         KEPT.clear()
         self.steps.clear()
         self.interrupt.begin("job")
