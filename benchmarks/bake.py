@@ -2,6 +2,7 @@
 
     python -m benchmarks.bake [--double N --single N] [--rank N] [--rounds N] [--folder DIR]
     python -m benchmarks.bake --kept [--rows N]
+    python -m benchmarks.bake --whole [--double N --single N]
     python -m benchmarks.bake --orders [--rows N]
 
 The first makes a full-width BF16 Flux of N double and N single blocks and a LoRA on every linear
@@ -12,7 +13,10 @@ The second bakes LoRAs of 0.2 to 5 % of the weights into full-width layers of St
 degrees of freedom), as Q4_K, Q5_K and Q6_K, and beside that the wrong way round: the LoRA added to
 weights that are Q4_K already. Prints the least of all layers.
 
-The third counts the Q4_K blocks of a layer that differ from those of our sums, if the delta is
+The third bakes the first one's LoRA at strengths that make it 0.2 to 5 % of the weights, and prints
+what the command itself says of every whole layer: the least and the most kept, the largest error.
+
+The fourth counts the Q4_K blocks of a layer that differ from those of our sums, if the delta is
 added in another order (BLAS, as torch does it; double precision) or goes through BF16, as in a base
 that was merged and saved. Everything made is deleted at the end.
 """
@@ -63,6 +67,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=None, help="where the files are made")
     parser.add_argument("--kept", action="store_true", help="measure what is kept, not the time")
     parser.add_argument("--orders", action="store_true", help="compare orders of summation")
+    parser.add_argument("--whole", action="store_true", help="the same, of whole layers")
     parser.add_argument("--rows", type=int, default=1536, help="of each layer, with --kept")
     parser.add_argument("--child", nargs=3, metavar=("SRC", "LORA", "DST"), default=None)
     chosen = parser.parse_args()
@@ -75,7 +80,10 @@ def main() -> None:
     else:
         with tempfile.TemporaryDirectory(dir=chosen.folder) as folder:
             shape = replace(flux.FLUX_DEV, double_blocks=chosen.double, single_blocks=chosen.single)
-            measure(Path(folder), shape, chosen.rank, chosen.rounds)
+            if chosen.whole:
+                measure_whole(Path(folder), shape, chosen.rank)
+            else:
+                measure(Path(folder), shape, chosen.rank, chosen.rounds)
 
 
 # --- time and memory ------------------------------------------------------------------------------
@@ -161,6 +169,30 @@ def measure_kept(rank: int, most_rows: int) -> None:
             for n in range(len(ways))
         ]
         print(f"{size:6.1%}  " + "  ".join(f"{text:>15}" for text in columns), flush=True)
+
+
+def measure_whole(folder: Path, shape: FluxShape, rank: int) -> None:
+    """Print what baking says of all layers, for each size of delta."""
+    source, lora = folder / "base.safetensors", folder / "l.safetensors"
+    plain.need_room(folder, shape)
+    plain.write_source(source, shape)
+    write_lora(lora, shape, rank)
+    whole = statistics.median(proof.size for proof in proofs(source, lora, 1.0))
+    print(f"{'delta':>6}  {'layers':>6}  {'kept':>15}  {'error':>5}  raised")
+    for size in SIZES:
+        found = proofs(source, lora, size / whole)
+        first = [proof.attempts[0] for proof in found]
+        kept = f"{min(one.kept for one in first):.4f} to {max(one.kept for one in first):.4f}"
+        error, raised = max(one.error for one in first), sum(proof.raised for proof in found)
+        print(f"{size:6.1%}  {len(found):6}  {kept:>15}  {error:.3f}  {raised:6}", flush=True)
+
+
+def proofs(source: Path, lora: Path, strength: float) -> list[layer_proof.LayerProof]:
+    """Bake as the command does; what it says of each layer."""
+    target, chosen = source.with_suffix(".gguf"), [Choice(lora, strength)]
+    plan = bake_plan.make(source, target, FileType.Q4_K_S, chosen)
+    steps = bake.run(plan, workers=os.cpu_count() or 1, force=True)
+    return [step for step in steps if isinstance(step, layer_proof.LayerProof)]
 
 
 def kept_by_layer(size: float, rank: int, rows: int, width: int) -> list[tuple[float, float]]:

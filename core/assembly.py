@@ -20,12 +20,15 @@ from core.input_images import InputImages
 from core.intake import Intake
 from core.job import Job
 from core.journal import Journal
+from core.memory_check import MemoryCheck
 from core.pairs import Pairs
 from core.resolve import Paired, Usual
 from core.run_loop import RunLoop
 from core.status import Board
 from core.tools import Patience, Tools
 from core.wildcards import Wildcards
+from models import store
+from models.store import Folder
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,10 +107,12 @@ class Parts:
             wall=time.time,
             on_ended=on_ended,
             on_moved=fleet.wake,
-            memory=memory_check.of(self.paired.ready.unet, self.paired.ready.unet_path)
-            if host.check_memory
-            else None,
+            memory=self._memory_check() if host.check_memory else None,
         )
+
+    def _memory_check(self) -> MemoryCheck:
+        places = store.places(self.settings.folders.models, Folder.UNET)
+        return memory_check.of(self.paired.ready.unet, self.paired.ready.unet_path, places)
 
     def _filing(self) -> Filing:
         return Filing(

@@ -1,6 +1,7 @@
 """Jobs that no setting can make fit a host's card are refused, and only they."""
 
 import re
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -16,13 +17,16 @@ from core.job import State
 from core.memory_check import MemoryCheck
 from core.tools import Tools
 from models.flux import FLUX_DEV
+from tests import model_files
 from tests.bench import Bench, template
+from tests.convert_kit import convert_file
 from tests.fake_host import FakeHost, serving
+from tests.model_files import flux_arrays
 from tests.sample_request import REQUEST
 
 Eventually = Callable[..., None]
 GB = 1 << 30
-CHECK = MemoryCheck("x.gguf", FLUX_DEV)
+CHECK = MemoryCheck({"x.gguf": FLUX_DEV}.get)
 LAPTOP = HostFacts("0.3.64", True, "RTX 4050", 5 * GB, vram_total=6 * GB, on_gpu=True, cuda=True)
 HUGE = replace(REQUEST, width=2048, height=2048, batch=8)
 
@@ -63,8 +67,20 @@ def test_a_host_whose_memory_does_not_forbid_it_is_given_the_job(facts: HostFact
     assert CHECK.lacks(filled(HUGE), facts) == ""
 
 
-def test_another_model_than_the_pairs_is_not_judged() -> None:
-    assert MemoryCheck("other.gguf", FLUX_DEV).lacks(filled(HUGE), LAPTOP) == ""
+def test_a_model_that_is_not_here_is_not_judged() -> None:
+    assert MemoryCheck({"other.gguf": FLUX_DEV}.get).lacks(filled(HUGE), LAPTOP) == ""
+
+
+def test_the_pairs_unet_and_those_of_named_pairs_are_known(tmp_path: Path) -> None:
+    base = model_files.write(tmp_path / "base.safetensors", flux_arrays(dtype="F16"))
+    own, named = tmp_path / "own.gguf", tmp_path / "unet" / "sub" / "named.gguf"
+    named.parent.mkdir(parents=True)
+    convert_file(base, own)
+    shutil.copy(own, named)
+    check = memory_check.of("pair.gguf", own, [tmp_path / "unet"])
+    assert check.shape_of("pair.gguf") == check.shape_of("sub/named.gguf")
+    assert check.shape_of("pair.gguf") is not None
+    assert check.shape_of("strange.gguf") is None
 
 
 def test_a_size_that_the_workflow_makes_itself_is_not_judged() -> None:
@@ -78,15 +94,16 @@ def test_a_size_that_the_workflow_makes_itself_is_not_judged() -> None:
 
 @pytest.mark.parametrize("name", ["txt2img", "txt2img_custom_sampler"])
 def test_the_size_is_read_where_the_request_put_it(name: str) -> None:
-    found = memory_check.picture(filled(replace(HUGE, workflow=name)), "x.gguf")
+    found = memory_check.picture(filled(replace(HUGE, workflow=name)))
     assert found is not None
     assert (found.width, found.height, found.batch) == (2048, 2048, 8)
 
 
 def test_a_file_that_tells_no_sizes_is_no_check(tmp_path: Path) -> None:
-    assert memory_check.of("x.gguf", tmp_path / "x.gguf") is None
+    check = memory_check.of("x.gguf", tmp_path / "x.gguf", [])
+    assert check.lacks(filled(HUGE), LAPTOP) == ""
     (tmp_path / "x.gguf").write_bytes(b"GGUF garbage")
-    assert memory_check.of("x.gguf", tmp_path / "x.gguf") is None
+    assert check.lacks(filled(HUGE), LAPTOP) == ""
 
 
 # --- through the director's parts ---
