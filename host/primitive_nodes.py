@@ -1,16 +1,15 @@
-"""Values that stand alone, for several nodes to read."""
+"""Nodes that hold one value, for several others to share."""
 
-import sys
-from collections.abc import Mapping
 from typing import Any
 
 from host import primitive_functions as run
 from host.node_types import Input, NodeType
 
-_RANGE = {"min": -sys.maxsize, "max": sys.maxsize}
+_LARGEST = 2**63 - 1
+_LIMITS = {"min": -_LARGEST, "max": _LARGEST}
 
 
-def _primitive(name: str, shown: str, kind: str, options: Mapping[str, Any]) -> NodeType:
+def _row(name: str, shown: str, kind: str, options: dict[str, Any]) -> NodeType:
     return NodeType(
         name,
         (Input("value", kind, options),),
@@ -24,9 +23,9 @@ def _primitive(name: str, shown: str, kind: str, options: Mapping[str, Any]) -> 
 
 
 ROWS: tuple[NodeType, ...] = (
-    _primitive("PrimitiveString", "String", "STRING", {"multiline": False}),
-    _primitive("PrimitiveStringMultiline", "String (Multiline)", "STRING", {"multiline": True}),
-    _primitive("PrimitiveInt", "Int", "INT", {**_RANGE, "control_after_generate": True}),
-    _primitive("PrimitiveFloat", "Float", "FLOAT", _RANGE),
-    _primitive("PrimitiveBoolean", "Boolean", "BOOLEAN", {}),
+    _row("PrimitiveString", "String", "STRING", {"multiline": False}),
+    _row("PrimitiveStringMultiline", "String (Multiline)", "STRING", {"multiline": True}),
+    _row("PrimitiveInt", "Int", "INT", {**_LIMITS, "control_after_generate": True}),
+    _row("PrimitiveFloat", "Float", "FLOAT", _LIMITS),
+    _row("PrimitiveBoolean", "Boolean", "BOOLEAN", {}),
 )

@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from bridge import workflow
+from configs.settings import WORKFLOWS
 from host import nodes, sampler_functions, sampler_nodes
 from host.engine import Engine
 from host.executor import Executor
@@ -20,11 +23,13 @@ from host.node_types import Context, Input, NodeType, Result, object_info
 from host.samplers import WALKS
 from host.schedules import SCHEDULERS
 from host.surroundings import Surroundings
+from host.validation import validate
 from host.values import Latent, Sigmas
 from models.micro import spec
 from models.micro.micro_set import MicroSet, lay_out
 from tests.comfyui_numbers import declared_nodes
 from tests.host_kit import folders_below
+from tests.studio import Asked, request
 
 # Combos that hold less here than in ComfyUI, or names of models.
 OWN_CHOICES = {"sampler_name", "scheduler", "lora_name"}
@@ -78,10 +83,9 @@ class Bench:
         self.micro: MicroSet = lay_out(root / "models")
         self.interrupt = Interrupt()
         self.steps: list[tuple[int, int]] = []
+        self.folders = folders_below(root)
         self._engine = Engine(root / "models", torch.device("cpu"), torch.float32)
-        around = Surroundings(
-            TABLE, folders_below(root), lambda: self._engine, time.time, lambda: "abcde"
-        )
+        around = Surroundings(TABLE, self.folders, lambda: self._engine, time.time, lambda: "abcde")
         self.executor = Executor(around, self.interrupt, self._heard)
         self.stop_at = 0
 
@@ -93,7 +97,7 @@ class Bench:
             if data["value"] == self.stop_at:
                 self.interrupt.request("job")
 
-    def run(self, graph: Graph, *outputs: str) -> Graph:
+    def run(self, graph: Mapping[str, Any], *outputs: str) -> Graph:
         KEPT.clear()
         self.steps.clear()
         self.interrupt.begin("job")
@@ -349,3 +353,28 @@ def test_a_loras_part_for_text_encoders_is_left_out_and_said_so(
         loud = {"clip": ["clips", 0], "strength_clip": 1.0}
         assert torch.equal(with_lora("LoraLoader", "both.safetensors", **loud), alone)
         assert "both.safetensors: its 2 tensors for text encoders are left out" in caplog.text
+
+
+# --- the workflow that takes sampling apart ---
+
+
+def test_the_custom_sampling_workflow_makes_a_picture(bench: Bench) -> None:
+    template = workflow.named(WORKFLOWS, "txt2img_custom_sampler")
+    wanted = replace(
+        request(Asked("a red circle", 3), "x.gguf", 0.5),
+        steps=2,
+        sampler="dpmpp_2m",
+        scheduler="beta",
+        workflow="txt2img_custom_sampler",
+    )
+    graph = workflow.build(template, wanted, "custom")
+    for one in graph.values():
+        if one["class_type"] == "UnetLoaderGGUF":  # the shipped micro unet is not quantised
+            one |= node("UNETLoader", unet_name=spec.UNET_FILE, weight_dtype="default")
+    verdict = validate(graph, TABLE, bench.folders)
+    assert verdict.error is None, verdict
+    ended = bench.run(verdict.graph, *verdict.outputs)
+    assert ended["status"]["status_str"] == "success", ended
+    (saved,) = [image for output in ended["outputs"].values() for image in output["images"]]
+    assert (bench.folders.output / saved["subfolder"] / saved["filename"]).is_file()
+    assert bench.steps[-1] == (2, 2)

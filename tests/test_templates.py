@@ -45,9 +45,10 @@ REQUEST = replace(
 )
 
 
-def embedded() -> Catalogue:
+def embedded(without: str = "") -> Catalogue:
     folders = folders_below(comfyui_catalogue.RECORDED)
-    info: dict[str, Any] = {row.name: object_info(row, folders) for row in nodes.TABLE.values()}
+    rows = (row for row in nodes.TABLE.values() if row.name != without)
+    info: dict[str, Any] = {row.name: object_info(row, folders) for row in rows}
     for node in info.values():
         for name, entry in node["input"]["required"].items():
             if name in FILES:
