@@ -18,9 +18,11 @@ from starlette.routing import BaseRoute, Route, WebSocketRoute
 from starlette.types import ASGIApp
 
 from host import problems
+from host.access_token import Token
 from host.file_routes import FileRoutes
 from host.gate import Gate
 from host.hub import FEATURES, MAX_UPLOAD
+from host.jobs_route import JobRoutes
 from host.json_body import BadJsonError, JsonResponse, parse
 from host.messages import status
 from host.node_types import object_info
@@ -35,8 +37,8 @@ _HOME = """<!doctype html><title>Vulcan embedded host</title>
 <p>This is Vulcan's embedded host. It speaks ComfyUI's API and has no pages.</p>"""
 
 
-def application(parts: Parts) -> ASGIApp:
-    """Return the ASGI application."""
+def application(parts: Parts, token: Token | None = None) -> ASGIApp:
+    """Return the ASGI application; with ``token``, every client must know it."""
     routes = _routes(parts)
 
     @asynccontextmanager
@@ -45,7 +47,7 @@ def application(parts: Parts) -> ASGIApp:
         parts.hub.attach(asyncio.get_running_loop())
         yield
 
-    return Gate(Starlette(routes=routes, lifespan=lifespan), limit=MAX_UPLOAD)
+    return Gate(Starlette(routes=routes, lifespan=lifespan), limit=MAX_UPLOAD, token=token)
 
 
 def _routes(parts: Parts) -> list[BaseRoute]:
@@ -80,9 +82,20 @@ def _routes(parts: Parts) -> list[BaseRoute]:
         both.append(WebSocketRoute(f"{prefix}/ws", client.serve))
         both += [Route(f"{prefix}{path}", handler) for path, handler in get.items()]
         both += [Route(f"{prefix}{path}", _plain(h), methods=["POST"]) for path, h in post.items()]
+    both += _job_routes(JobRoutes(parts))
     both.append(Route("/", home))
     both.append(Route("/{path:path}", not_found))
     return both
+
+
+def _job_routes(jobs: JobRoutes) -> list[BaseRoute]:
+    """Return the routes that newer ComfyUI has, and below ``/api`` only."""
+    return [
+        Route("/api/jobs", jobs.show_all),
+        Route("/api/jobs/cancel", jobs.cancel_some, methods=["POST"]),
+        Route("/api/jobs/{job_id:path}/cancel", jobs.cancel, methods=["POST"]),
+        Route("/api/jobs/{job_id:path}", jobs.show),
+    ]
 
 
 def _plain(handler: Handler) -> Handler:
