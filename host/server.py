@@ -30,11 +30,22 @@ from host.parts import Parts
 from host.socket_route import SocketRoute
 from host.submission import submit
 from host.system_stats import describe
+from host.upload_routes import UploadRoutes
 
 Handler = Callable[[Request], Awaitable[Response]]
 
 _HOME = """<!doctype html><title>Vulcan embedded host</title>
 <p>This is Vulcan's embedded host. It speaks ComfyUI's API and has no pages.</p>"""
+
+
+NO_FRONTEND: dict[str, Any] = {
+    "/extensions": [],
+    "/users": {"storage": "server", "migrated": False},
+    "/settings": {},
+    "/workflow_templates": {},
+    "/i18n": {},
+}
+"""What clients ask for the sake of ComfyUI's frontend, and what one says that has none."""
 
 
 def application(parts: Parts, token: Token | None = None) -> ASGIApp:
@@ -51,7 +62,7 @@ def application(parts: Parts, token: Token | None = None) -> ASGIApp:
 
 
 def _routes(parts: Parts) -> list[BaseRoute]:
-    routes, files = Routes(parts), FileRoutes(parts.folders)
+    routes, files, uploads = Routes(parts), FileRoutes(parts.folders), UploadRoutes(parts.folders)
     client = SocketRoute(parts.hub, parts.queue, parts.current_node)
     get: dict[str, Handler] = {
         "/prompt": routes.remaining,
@@ -62,7 +73,8 @@ def _routes(parts: Parts) -> list[BaseRoute]:
         "/object_info/{name:path}": routes.one_node,
         "/system_stats": routes.system_stats,
         "/features": routes.features,
-        "/extensions": routes.extensions,
+        "/ws": no_upgrade,
+        **{path: fixed(body) for path, body in NO_FRONTEND.items()},
         "/view": files.view,
         "/view_metadata/{folder}": files.model_metadata,
         "/models": files.model_kinds,
@@ -75,7 +87,8 @@ def _routes(parts: Parts) -> list[BaseRoute]:
         "/history": routes.change_history,
         "/interrupt": routes.stop,
         "/free": routes.free,
-        "/upload/image": files.upload,
+        "/upload/image": uploads.image,
+        "/upload/mask": uploads.mask,
     }
     both: list[BaseRoute] = []
     for prefix in ("", "/api"):
@@ -115,6 +128,22 @@ async def home(request: Request) -> Response:
     """Answer probes that ask for the page."""
     del request
     return HTMLResponse(_HOME)
+
+
+async def no_upgrade(request: Request) -> Response:
+    """Answer who asks for the socket as if it were a page."""
+    del request
+    return Response('Can "Upgrade" only to "WebSocket".', status_code=400)
+
+
+def fixed(body: Any) -> Handler:
+    """Return a handler that always answers the same."""
+
+    async def answer(request: Request) -> Response:
+        del request
+        return JsonResponse(body)
+
+    return answer
 
 
 async def not_found(request: Request) -> Response:
@@ -229,11 +258,6 @@ class Routes:
         """Say what the protocol can do here."""
         del request
         return JsonResponse(dict(FEATURES))
-
-    async def extensions(self, request: Request) -> Response:
-        """List the frontend's extensions: there is no frontend."""
-        del request
-        return JsonResponse([])
 
 
 def _object(body: Any) -> dict[str, Any]:
