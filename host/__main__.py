@@ -76,7 +76,12 @@ def arguments(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--output", type=Path, default=STATE / "output", help="saved pictures")
     parser.add_argument("--input", type=Path, default=STATE / "input", help="uploads")
     parser.add_argument("--temp", type=Path, default=STATE / "temp", help="previews")
-    parser.add_argument("--preview", action=argparse.BooleanOptionalAction, default=True)
+    parser.add_argument(
+        "--preview",
+        action=argparse.BooleanOptionalAction,
+        default=False,  # as in ComfyUI: some clients take any picture on the socket for a result
+        help="send a small picture at each step",
+    )
     parser.add_argument(
         "--partial-loras", action="store_true", help="apply LoRAs in part instead of refusing them"
     )
