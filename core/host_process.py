@@ -113,7 +113,7 @@ class HostProcess:
             f"--models={self._models}",
             *folders,
             *(["--partial-loras"] if self._partial_loras else []),
-            *([] if self._previews else ["--no-preview"]),
+            *(["--preview"] if self._previews else []),
             "--die-with-stdin",
         ]
 

@@ -1,4 +1,4 @@
-"""The routes that touch files: ``/view``, ``/upload/image``, ``/view_metadata``, ``/models``.
+"""The routes that read files: ``/view``, ``/view_metadata``, ``/models``.
 
 Status codes and rules follow ComfyUI. Reading and decoding run in a thread: the event loop must
 keep answering while a large picture is converted.
@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from starlette.concurrency import run_in_threadpool
-from starlette.datastructures import UploadFile
 from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 
@@ -20,7 +19,6 @@ from host.folders import MODEL_KINDS, Folders, inside, is_file, split_annotation
 from host.json_body import JsonResponse
 from models.errors import ModelError
 from models.safetensors_file import read_header
-from models.store import atomic_write
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -84,29 +82,6 @@ class FileRoutes:
             return Response(status_code=400)
         return Response(body, headers=headers, media_type=f"image/{conversion.format}")
 
-    async def upload(self, request: Request) -> Response:
-        """Take a picture into input (or temp, output); equal bytes are not stored twice."""
-        if not request.headers.get("content-type", "").startswith("multipart/form-data"):
-            return Response(status_code=400)
-        async with request.form(max_files=1) as form:
-            upload = form.get("image")
-            if not isinstance(upload, UploadFile) or not upload.filename:
-                return Response(status_code=400)
-            fields = {name: value for name, value in form.items() if isinstance(value, str)}
-            kind = fields.get("type", "input")
-            root = self._folders.root(kind)
-            subfolder = fields.get("subfolder", "")
-            place = inside(root, f"{subfolder}/{upload.filename}".lstrip("/")) if root else None
-            if root is None or place is None or subfolder.startswith("/"):
-                return Response(status_code=400)
-            overwrite = fields.get("overwrite") in ("true", "1")
-            content = await upload.read()
-        try:
-            name = await run_in_threadpool(store, place, content, overwrite=overwrite)
-        except OSError:  # a name that no file can have, or a full disk
-            return Response(status_code=400)
-        return JsonResponse({"name": name, "subfolder": subfolder, "type": kind})
-
     async def model_kinds(self, request: Request) -> Response:
         """List the model folders."""
         del request
@@ -146,13 +121,23 @@ def find(folders: Folders, request: Request) -> Path:
     query = request.query_params
     if "filename" not in query:
         raise RefusedError(404)
-    name, kind = split_annotation(query["filename"])
+    kind, subfolder = query.get("type", "output"), query.get("subfolder", "")
+    return locate(folders, query["filename"], kind, subfolder)
+
+
+def locate(folders: Folders, filename: str, kind: str, subfolder: str) -> Path:
+    """Return a file that is there; ``filename`` may end in ``[input]`` and then says the type.
+
+    Raises:
+        RefusedError: as :func:`find`.
+    """
+    name, said = split_annotation(filename)
     if not name or name.startswith("/") or ".." in name:
         raise RefusedError(400)
-    root = folders.root(kind or query.get("type", "output"))
+    root = folders.root(said or kind)
     if root is None:
         raise RefusedError(400)
-    folder = inside(root, query.get("subfolder", ""))
+    folder = inside(root, subfolder)
     if folder is None:
         raise RefusedError(403)
     path = inside(folder, Path(name).name)
@@ -194,15 +179,3 @@ def _alpha(picture: "Image.Image") -> "Image.Image":
     shown = Image.new("RGBA", picture.size)
     shown.putalpha(alpha)
     return shown
-
-
-def store(place: Path, content: bytes, *, overwrite: bool) -> str:
-    """Save an upload; return its name, ``x (1).png`` if other bytes have the one asked for."""
-    path, number = place, 0
-    while not overwrite and path.exists():
-        if path.is_file() and path.read_bytes() == content:
-            return path.name
-        number += 1
-        path = place.with_name(f"{place.stem} ({number}){place.suffix}")
-    atomic_write(path, content)
-    return path.name

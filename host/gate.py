@@ -1,7 +1,7 @@
-"""What every request passes before it reaches a route: foreign pages out, oversized bodies out.
+"""What every request passes before it reaches a route: who may not in, and no oversized bodies.
 
 Plain ASGI, so that nothing is buffered on the way to files and sockets. Which origin is foreign is
-decided in :mod:`host.origin`.
+decided in :mod:`host.origin`, which token is right in :mod:`host.access_token`.
 """
 
 from starlette.datastructures import Headers
@@ -9,6 +9,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocketClose
 
+from host.access_token import Token
 from host.origin import is_foreign
 
 
@@ -19,10 +20,11 @@ class BodyTooLargeError(Exception):
 class Gate:
     """Wraps the application."""
 
-    def __init__(self, app: ASGIApp, *, limit: int) -> None:
-        """Wrap ``app``; ``limit`` is the largest body in bytes."""
+    def __init__(self, app: ASGIApp, *, limit: int, token: Token | None = None) -> None:
+        """Wrap ``app``; ``limit`` is the largest body in bytes, ``token`` what all must know."""
         self._app = app
         self._limit = limit
+        self._token = token
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let one connection through, or answer it here."""
@@ -30,8 +32,10 @@ class Gate:
             await self._app(scope, receive, send)
             return
         headers = Headers(scope=scope)
-        if is_foreign(headers.get("host"), headers.get("origin")):
-            await self._refuse(scope, receive, send)
+        if is_foreign(headers, has_token=self._token is not None):
+            await self._refuse(403, scope, receive, send)
+        elif not self._knows_token(headers, scope):
+            await self._refuse(401, scope, receive, send)
         elif scope["type"] == "websocket":
             await self._app(scope, receive, send)
         elif scope["method"] == "OPTIONS":
@@ -39,11 +43,17 @@ class Gate:
         else:
             await self._with_limit(headers, scope, receive, send)
 
-    async def _refuse(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def _knows_token(self, headers: Headers, scope: Scope) -> bool:
+        # In the query of a socket only: those of requests end in logs and histories.
+        query = scope["query_string"] if scope["type"] == "websocket" else b""
+        return self._token is None or self._token.opens(headers.get("authorization"), query)
+
+    async def _refuse(self, status: int, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "websocket":
             await WebSocketClose()(scope, receive, send)  # before accept: the client sees 403
-        else:
-            await Response(status_code=403)(scope, receive, send)
+            return
+        headers = {"WWW-Authenticate": "Bearer"} if status == 401 else None
+        await Response(status_code=status, headers=headers)(scope, receive, send)
 
     async def _with_limit(
         self, headers: Headers, scope: Scope, receive: Receive, send: Send

@@ -140,12 +140,20 @@ class JobQueue:
             running = [self._running] if self._running else []
             return running, [job for _, _, job in sorted(self._pending, key=_turn)]
 
-    def delete(self, prompt_ids: Iterable[str]) -> None:
-        """Drop pending jobs; running and unknown ones are left alone."""
+    def everything(self) -> tuple[list[Job], list[Job], list[dict[str, Any]]]:
+        """Return running and pending jobs and the history entries, all of one moment."""
+        with self._changed:
+            running, pending = self.snapshot()
+            return running, pending, list(self._history.values())
+
+    def delete(self, prompt_ids: Iterable[str]) -> int:
+        """Drop pending jobs, return how many; running and unknown ones are left alone."""
         unwanted = set(prompt_ids)
         with self._changed:
+            before = len(self._pending)
             self._pending = [item for item in self._pending if item[2].prompt_id not in unwanted]
             heapq.heapify(self._pending)
+            return before - len(self._pending)
 
     def clear(self) -> None:
         """Drop every pending job."""

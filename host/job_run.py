@@ -112,10 +112,10 @@ class JobRun:
             self._show(node, self.results[node])
             self._tell_all(self.board.finish(node))
             return
-        self.interrupt.check()
         self.memory.current_node = node
         self._tell_all(self.board.start(node))
         self._tell(messages.executing(node, self.job.prompt_id))
+        self.interrupt.check()  # here, as in ComfyUI: the node is announced and does not run
         result = self.around.table[self._class(node)].run(self, **self._inputs(node))
         self.results[node] = result
         self.memory.cache.put(self.keys[node], result)

@@ -28,7 +28,6 @@ _FAMILIES = (
     mask_nodes.ROWS,
     primitive_nodes.ROWS,
     output_nodes.ROWS,
-    primitive_nodes.ROWS,
 )
 
 TABLE: NodeTable = {row.name: row for family in _FAMILIES for row in family}

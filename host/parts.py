@@ -13,7 +13,7 @@ from host.system_stats import DeviceFacts
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What the routes act on."""
+    """What the routes act on; ``clock`` gives seconds since the epoch."""
 
     queue: JobQueue
     hub: Hub
@@ -22,3 +22,4 @@ class Parts:
     table: NodeTable
     devices: Callable[[], list[DeviceFacts]]
     current_node: Callable[[], str | None]
+    clock: Callable[[], float]

@@ -18,9 +18,11 @@ from starlette.routing import BaseRoute, Route, WebSocketRoute
 from starlette.types import ASGIApp
 
 from host import problems
+from host.access_token import Token
 from host.file_routes import FileRoutes
 from host.gate import Gate
 from host.hub import FEATURES, MAX_UPLOAD
+from host.jobs_route import JobRoutes
 from host.json_body import BadJsonError, JsonResponse, parse
 from host.messages import status
 from host.node_types import object_info
@@ -28,6 +30,7 @@ from host.parts import Parts
 from host.socket_route import SocketRoute
 from host.submission import submit
 from host.system_stats import describe
+from host.upload_routes import UploadRoutes
 
 Handler = Callable[[Request], Awaitable[Response]]
 
@@ -35,8 +38,18 @@ _HOME = """<!doctype html><title>Vulcan embedded host</title>
 <p>This is Vulcan's embedded host. It speaks ComfyUI's API and has no pages.</p>"""
 
 
-def application(parts: Parts) -> ASGIApp:
-    """Return the ASGI application."""
+NO_FRONTEND: dict[str, Any] = {
+    "/extensions": [],
+    "/users": {"storage": "server", "migrated": False},
+    "/settings": {},
+    "/workflow_templates": {},
+    "/i18n": {},
+}
+"""What clients ask for the sake of ComfyUI's frontend, and what one says that has none."""
+
+
+def application(parts: Parts, token: Token | None = None) -> ASGIApp:
+    """Return the ASGI application; with ``token``, every client must know it."""
     routes = _routes(parts)
 
     @asynccontextmanager
@@ -45,11 +58,11 @@ def application(parts: Parts) -> ASGIApp:
         parts.hub.attach(asyncio.get_running_loop())
         yield
 
-    return Gate(Starlette(routes=routes, lifespan=lifespan), limit=MAX_UPLOAD)
+    return Gate(Starlette(routes=routes, lifespan=lifespan), limit=MAX_UPLOAD, token=token)
 
 
 def _routes(parts: Parts) -> list[BaseRoute]:
-    routes, files = Routes(parts), FileRoutes(parts.folders)
+    routes, files, uploads = Routes(parts), FileRoutes(parts.folders), UploadRoutes(parts.folders)
     client = SocketRoute(parts.hub, parts.queue, parts.current_node)
     get: dict[str, Handler] = {
         "/prompt": routes.remaining,
@@ -60,7 +73,8 @@ def _routes(parts: Parts) -> list[BaseRoute]:
         "/object_info/{name:path}": routes.one_node,
         "/system_stats": routes.system_stats,
         "/features": routes.features,
-        "/extensions": routes.extensions,
+        "/ws": no_upgrade,
+        **{path: fixed(body) for path, body in NO_FRONTEND.items()},
         "/view": files.view,
         "/view_metadata/{folder}": files.model_metadata,
         "/models": files.model_kinds,
@@ -73,16 +87,28 @@ def _routes(parts: Parts) -> list[BaseRoute]:
         "/history": routes.change_history,
         "/interrupt": routes.stop,
         "/free": routes.free,
-        "/upload/image": files.upload,
+        "/upload/image": uploads.image,
+        "/upload/mask": uploads.mask,
     }
     both: list[BaseRoute] = []
     for prefix in ("", "/api"):
         both.append(WebSocketRoute(f"{prefix}/ws", client.serve))
         both += [Route(f"{prefix}{path}", handler) for path, handler in get.items()]
         both += [Route(f"{prefix}{path}", _plain(h), methods=["POST"]) for path, h in post.items()]
+    both += _job_routes(JobRoutes(parts))
     both.append(Route("/", home))
     both.append(Route("/{path:path}", not_found))
     return both
+
+
+def _job_routes(jobs: JobRoutes) -> list[BaseRoute]:
+    """Return the routes that newer ComfyUI has, and below ``/api`` only."""
+    return [
+        Route("/api/jobs", jobs.show_all),
+        Route("/api/jobs/cancel", jobs.cancel_some, methods=["POST"]),
+        Route("/api/jobs/{job_id:path}/cancel", jobs.cancel, methods=["POST"]),
+        Route("/api/jobs/{job_id:path}", jobs.show),
+    ]
 
 
 def _plain(handler: Handler) -> Handler:
@@ -102,6 +128,22 @@ async def home(request: Request) -> Response:
     """Answer probes that ask for the page."""
     del request
     return HTMLResponse(_HOME)
+
+
+async def no_upgrade(request: Request) -> Response:
+    """Answer who asks for the socket as if it were a page."""
+    del request
+    return Response('Can "Upgrade" only to "WebSocket".', status_code=400)
+
+
+def fixed(body: Any) -> Handler:
+    """Return a handler that always answers the same."""
+
+    async def answer(request: Request) -> Response:
+        del request
+        return JsonResponse(body)
+
+    return answer
 
 
 async def not_found(request: Request) -> Response:
@@ -216,11 +258,6 @@ class Routes:
         """Say what the protocol can do here."""
         del request
         return JsonResponse(dict(FEATURES))
-
-    async def extensions(self, request: Request) -> Response:
-        """List the frontend's extensions: there is no frontend."""
-        del request
-        return JsonResponse([])
 
 
 def _object(body: Any) -> dict[str, Any]:

@@ -33,7 +33,7 @@ def submit(parts: Parts, body: Any) -> Reply:
     verdict = validate(body["prompt"], parts.table, parts.folders, wanted)
     if verdict.error is not None:
         return _refused(verdict.error, verdict.node_errors)
-    job = _job(body, verdict, parts.queue)
+    job = _job(body, verdict, parts)
     try:
         parts.queue.put(job, lambda remaining: parts.hub.send_soon(status(remaining), None))
     except DuplicateJobError as error:
@@ -46,14 +46,14 @@ def _refused(error: Problem, node_errors: Mapping[str, Any] | None = None) -> Re
     return 400, {"error": error, "node_errors": dict(node_errors or {})}
 
 
-def _job(body: Mapping[str, Any], verdict: Verdict, queue: JobQueue) -> Job:
+def _job(body: Mapping[str, Any], verdict: Verdict, parts: Parts) -> Job:
     client_id = body.get("client_id")
     return Job(
-        _number(body, queue),
+        _number(body, parts.queue),
         # Any id will do, as in ComfyUI: a number becomes its text, null becomes "None".
         str(body["prompt_id"]) if "prompt_id" in body else str(uuid.uuid4()),
         verdict.graph,
-        _extra_data(body),
+        _extra_data(body, parts.clock()),
         verdict.outputs,
         client_id if isinstance(client_id, str) else None,
     )
@@ -69,9 +69,10 @@ def _number(body: Mapping[str, Any], queue: JobQueue) -> float:
     return -number if body.get("front") else number
 
 
-def _extra_data(body: Mapping[str, Any]) -> dict[str, Any]:
+def _extra_data(body: Mapping[str, Any], now: float) -> dict[str, Any]:
     extra = body.get("extra_data")
     data = dict(extra) if isinstance(extra, dict) else {}
+    data["create_time"] = int(now * 1000)  # as newer ComfyUI has it, for /api/jobs
     if "client_id" in body:
         data["client_id"] = body["client_id"]
     return data

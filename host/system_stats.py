@@ -14,6 +14,9 @@ EMBEDDED = "vulcan"
 """Value of ``system.embedded_host``: how the director knows its own host from a real ComfyUI."""
 
 
+_TOKEN = "--token"  # noqa: S105 - the flag, not what it holds
+
+
 @dataclass(frozen=True, slots=True)
 class DeviceFacts:
     """One device that renders; sizes in bytes."""
@@ -62,10 +65,19 @@ def describe(devices: Sequence[DeviceFacts]) -> dict[str, Any]:
             "pytorch_version": _torch_version(),
             "embedded_python": False,
             "embedded_host": EMBEDDED,
-            "argv": ["host", *sys.argv[1:]],
+            "argv": ["host", *without_token(sys.argv[1:])],
         },
         "devices": [_device(device) for device in shown],
     }
+
+
+def without_token(argv: Sequence[str]) -> list[str]:
+    """Return a command line without the value of ``--token``."""
+    words = [f"{_TOKEN}=..." if word.startswith(f"{_TOKEN}=") else word for word in argv]
+    return [
+        "..." if before == _TOKEN else word
+        for before, word in zip(["", *words], words, strict=False)
+    ]
 
 
 def _device(device: DeviceFacts) -> dict[str, Any]:

@@ -263,7 +263,7 @@ def serving(root: Path, table: NodeTable = TABLE) -> Iterator[LocalHost]:
     worker = Worker(queue, executor, interrupt, hub.send_soon, wishes.append)
     folders = folders_below(root)
     node = lambda: executor.current_node  # noqa: E731 - read at each call
-    parts = Parts(queue, hub, interrupt, folders, table, list, node)
+    parts = Parts(queue, hub, interrupt, folders, table, list, node, time.time)
     listener = listen(0)
     server = uvicorn.Server(configure(parts))
     thread = threading.Thread(target=server.run, args=([listener],), daemon=True)

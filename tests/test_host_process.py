@@ -76,7 +76,7 @@ def started(models: Path, root: Path, *more: str) -> Iterator[Child]:
 
 @pytest.fixture(scope="module")
 def child(models_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Child]:
-    with started(models_dir, tmp_path_factory.mktemp("host")) as running:
+    with started(models_dir, tmp_path_factory.mktemp("host"), "--preview") as running:
         yield running
 
 

@@ -62,6 +62,7 @@ SESSIONS = (
     "ws_progress_preview_flags",
     "ws_progress_preview_noflags",
     "ws_progress_node",
+    "ws_big_saveimagewebsocket_4096",
 )
 
 

@@ -76,6 +76,12 @@ def test_each_runs_on_the_embedded_host(name: str) -> None:
     assert check(built(name), embedded()) == ()
 
 
+def test_a_host_without_one_of_its_nodes_is_told_by_that_node() -> None:
+    poorer = embedded(without="SamplerCustomAdvanced")
+    problems = check(built("txt2img_custom_sampler"), poorer)
+    assert {problem.kind for problem in problems} == {"node"}
+
+
 @pytest.mark.parametrize("name", OWN_SIZE)
 def test_a_size_is_refused_where_the_picture_has_its_own(name: str) -> None:
     with pytest.raises(WorkflowError, match="cannot take width"):
