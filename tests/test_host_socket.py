@@ -194,9 +194,16 @@ def test_an_old_socket_of_the_same_client_takes_nothing_with_it(host: LocalHost)
             assert young.until_idle(prompt_id)
 
 
-def test_flags_count_only_in_the_first_object(host: LocalHost) -> None:
+@pytest.fixture
+def quiet(tmp_path: Path) -> Iterator[LocalHost]:
+    """A host of one's own: no other test's job ends on it, of which all sockets would hear."""
+    with serving(tmp_path) as fresh:
+        yield fresh
+
+
+def test_flags_count_only_in_the_first_object(quiet: LocalHost) -> None:
     flags = {"type": "feature_flags", "data": {"supports_preview_metadata": True}}
-    with host.socket("flags") as me:
+    with quiet.socket("flags") as me:
         me.frame()
         for noise in ("no json", "[1]", "5", "x" * 100_000):
             me.connection.send(noise)
@@ -209,7 +216,7 @@ def test_flags_count_only_in_the_first_object(host: LocalHost) -> None:
         }
         me.connection.send(json.dumps(flags))
         assert me.silent(0.2)
-    with host.socket("late") as me:
+    with quiet.socket("late") as me:
         me.frame()
         me.connection.send(json.dumps({"type": "hello"}))
         me.connection.send(json.dumps(flags))
