@@ -14,7 +14,7 @@ from pathlib import Path
 
 import torch
 
-from host import flux, inpainting, previews, schedules, text_encoders, vae
+from host import flux, previews, schedules, text_encoders, vae
 from host.denoise import denoise, start
 from host.errors import RenderError
 from host.guide import guide
@@ -22,11 +22,9 @@ from host.images import Pixels
 from host.kept import Kept
 from host.loras import Adapters, total_strengths
 from host.node_types import Picture
-from host.picture_files import Mask
 from host.previews import Projection
 from host.system_stats import DeviceFacts, memory
 from host.text_encoders import T5, ClipL
-from host.tiles import Tick
 from host.vae import LoadedVae
 from host.values import (
     LATENT_CHANNELS,
@@ -264,32 +262,13 @@ class Engine:
 
     # --- pictures ---
 
-    @torch.inference_mode()
     def decode(self, wanted: Vae, latent: Latent) -> Pixels:
         """Turn a latent into pixels, float32, shape (batch, height, width, 3), 0 to 1."""
-        return self._vae(wanted.file).decode(latent)
+        return self.vae(wanted).decode(latent)
 
-    @torch.inference_mode()
-    def decode_tiled(self, wanted: Vae, latent: Latent, cut: tuple[int, int], tick: Tick) -> Pixels:
-        """Do the same in tiles; ``cut`` is their size and overlap in pixels."""
-        return self._vae(wanted.file).decode_tiled(latent, *cut, tick)
-
-    @torch.inference_mode()
-    def encode_pixels(self, wanted: Vae, pixels: Pixels) -> Latent:
-        """Turn pixels into a latent."""
-        return self._vae(wanted.file).encode(pixels)
-
-    @torch.inference_mode()
-    def encode_tiled(self, wanted: Vae, pixels: Pixels, cut: tuple[int, int], tick: Tick) -> Latent:
-        """Do the same in tiles; ``cut`` is their size and overlap in pixels."""
-        return self._vae(wanted.file).encode_tiled(pixels, *cut, tick)
-
-    @torch.inference_mode()
-    def encode_masked(self, wanted: Vae, pixels: Pixels, mask: Mask, grow: int) -> Latent:
-        """Turn pixels into a latent to be drawn anew where the mask says so."""
-        loaded = self._vae(wanted.file)
-        prepared = inpainting.prepare(pixels, mask, grow, loaded.ratio)
-        return replace(loaded.encode(prepared.pixels), noise_mask=prepared.noise_mask)
+    def vae(self, wanted: Vae) -> LoadedVae:
+        """Return a VAE to encode and decode with, loaded again if it was freed."""
+        return self._vae(wanted.file)
 
     # --- memory ---
 

@@ -72,7 +72,10 @@ def input_files(folders: Folders) -> list[str]:
 
 
 def picture_exists(folders: Folders, name: Any) -> str:
-    """Check the name of a picture: complain in ComfyUI's words if there is no such file."""
+    """Check the name of a picture: complain in ComfyUI's words if there is no such file.
+
+    ComfyUI lets folders and files outside of its own pass; here they are no pictures.
+    """
     path = folders.annotated(name) if isinstance(name, str) else None
     return "" if path is not None and is_file(path) else f"Invalid image file: {name}"
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageFile, ImageOps, ImageSequence
+from PIL import Image, ImageFile, ImageOps, ImageSequence, UnidentifiedImageError
 
 from host.errors import RenderError
 from host.images import Pixels
@@ -23,6 +23,7 @@ NO_MASK = (64, 64)
 
 _BROKEN = (
     OSError,
+    RuntimeError,
     EOFError,
     SyntaxError,
     ValueError,
@@ -131,6 +132,12 @@ def _unreadable(path: Path, error: Exception) -> RenderError:
     return RenderError(
         "the picture cannot be read",
         path=path,
-        why=str(error) or type(error).__name__,
+        why=_reason(error),
         fix="Upload it again, or choose another",
     )
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, UnidentifiedImageError):
+        return "it is of no kind that is known here"
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__

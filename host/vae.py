@@ -5,6 +5,7 @@ the latents) from the metadata, else FLUX.1's own values. Computes in float32: f
 the decoder.
 """
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,11 @@ FLUX_SHIFT = 0.1159
 
 FLUX_NORM_GROUPS = 32
 
+SPARE_TILE = 512
+"""Side in pixels of the tiles that are used when the memory does not do for the whole picture."""
+
+logger = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True, slots=True)
 class LoadedVae:
@@ -46,30 +52,46 @@ class LoadedVae:
         """Pixels along each side of what one latent position stands for."""
         return int(2 ** (len(self.model.config.block_out_channels) - 1))
 
+    @torch.inference_mode()
     def decode(self, latent: Latent) -> Pixels:
-        """Return pixels, float32, shape (batch, height, width, 3), 0 to 1."""
-        samples = self._own_space(latent.samples)
-        # One picture at a time: the decoder's activations are by far the largest of all stages.
-        return _to_pixels(torch.cat([self._decoded(one[None]) for one in samples]))
+        """Return pixels, float32, shape (batch, height, width, 3), 0 to 1.
 
+        Where the memory does not do for the whole, in tiles, as ComfyUI does it.
+        """
+        samples = self._own_space(latent.samples)
+        try:
+            # One picture at a time: the decoder's activations are by far the largest of all stages.
+            return _to_pixels(torch.cat([self._decoded(one[None]) for one in samples]))
+        except torch.OutOfMemoryError:
+            logger.warning("decoding needs more memory than there is: going on in tiles")
+        return self.decode_tiled(latent, SPARE_TILE, SPARE_TILE // 4, _untold)
+
+    @torch.inference_mode()
     def decode_tiled(self, latent: Latent, size: int, overlap: int, tick: Tick) -> Pixels:
         """Do the same in tiles; size and overlap in pixels, ``tick`` is told of every tile."""
         samples = self._own_space(latent.samples)
         size, overlap = size // self.ratio, overlap // self.ratio
         return _to_pixels(in_three_ways(samples, self._decoded, self.ratio, size, overlap, tick))
 
+    @torch.inference_mode()
     def encode(self, pixels: Pixels) -> Latent:
         """Return the latent of pictures, float32, shape (batch, height, width, 3), 0 to 1.
 
-        Sides that are no multiple of :attr:`ratio` are cut around the centre.
+        Sides that are no multiple of :attr:`ratio` are cut around the centre. In tiles where the
+        memory does not do for the whole.
 
         Raises:
             RenderError: a picture is too small.
         """
         samples = self._from_pixels(pixels)
-        own = torch.cat([self._encoded(one[None]) for one in samples])
-        return Latent(self._shared_space(own))
+        try:
+            own = torch.cat([self._encoded(one[None]) for one in samples])
+            return Latent(self._shared_space(own))
+        except torch.OutOfMemoryError:
+            logger.warning("encoding needs more memory than there is: going on in tiles")
+        return self.encode_tiled(pixels, SPARE_TILE, SPARE_TILE // 8, _untold)
 
+    @torch.inference_mode()
     def encode_tiled(self, pixels: Pixels, size: int, overlap: int, tick: Tick) -> Latent:
         """Do the same in tiles; size and overlap in pixels, ``tick`` is told of every tile."""
         samples = self._from_pixels(pixels)
@@ -106,6 +128,10 @@ class LoadedVae:
         if (self.scale, self.shift) == (FLUX_SCALE, FLUX_SHIFT):
             return samples
         return to_model_space(samples) / self.scale + self.shift
+
+
+def _untold(done: int, total: int) -> None:
+    """Tell nobody of a tile."""
 
 
 def _to_pixels(decoded: torch.Tensor) -> Pixels:

@@ -1,7 +1,8 @@
-"""What the nodes of :mod:`host.vae_nodes` do: one call of the engine each."""
+"""What the nodes of :mod:`host.vae_nodes` do: one call of the VAE each."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from host.node_types import Context, Result
@@ -30,12 +31,12 @@ def decode_tiled(
     """VAEDecodeTiled: the same in tiles, of which at most a quarter overlaps."""
     del temporal_size, temporal_overlap  # for video
     cut = tile_size, min(overlap, tile_size // 4)
-    return Result((context.engine.decode_tiled(vae, samples, cut, context.progress),))
+    return Result((context.engine.vae(vae).decode_tiled(samples, *cut, context.progress),))
 
 
 def encode(context: Context, *, pixels: Pixels, vae: Vae) -> Result:
     """VAEEncode: pixels become a latent."""
-    return Result((context.engine.encode_pixels(vae, pixels),))
+    return Result((context.engine.vae(vae).encode(pixels),))
 
 
 def encode_tiled(
@@ -50,12 +51,17 @@ def encode_tiled(
 ) -> Result:
     """VAEEncodeTiled: the same in tiles."""
     del temporal_size, temporal_overlap  # for video
-    cut = tile_size, overlap
-    return Result((context.engine.encode_tiled(vae, pixels, cut, context.progress),))
+    opened = context.engine.vae(vae)
+    return Result((opened.encode_tiled(pixels, tile_size, overlap, context.progress),))
 
 
 def encode_for_inpaint(
     context: Context, *, pixels: Pixels, vae: Vae, mask: Mask, grow_mask_by: int
 ) -> Result:
     """VAEEncodeForInpaint: the masked part is greyed out and marked to be drawn."""
-    return Result((context.engine.encode_masked(vae, pixels, mask, grow_mask_by),))
+    from host.inpainting import prepare
+
+    opened = context.engine.vae(vae)
+    prepared = prepare(pixels, mask, grow_mask_by, opened.ratio)
+    latent = opened.encode(prepared.pixels)
+    return Result((replace(latent, noise_mask=prepared.noise_mask),))

@@ -116,6 +116,110 @@ def test_latents_of_a_vae_with_its_own_scale_are_moved_to_its_space(tmp_path: Pa
     assert np.allclose(own, plain.movedim(1, -1).numpy(), atol=1e-4)
 
 
+# --- the other way, and in tiles ---
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> vae.LoadedVae:
+    """A VAE of three levels, so four pixels a position, with a scale of its own."""
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("vae") / "own.safetensors"
+    write_ldm(AutoencoderKL(**CONFIG), path, {"scaling_factor": "0.5", "shift_factor": "0.25"})
+    return vae.load(path, device=CPU)
+
+
+def colors(*shape: int) -> Any:
+    return np.random.default_rng(5).random((*shape, 3), dtype=np.float32)
+
+
+@torch.inference_mode()
+def test_encoding_takes_the_mean_and_moves_it_to_the_shared_space(made: vae.LoadedVae) -> None:
+    pixels = colors(2, 16, 24)
+    samples = torch.from_numpy(pixels).permute(0, 3, 1, 2) * 2 - 1
+    mean = made.model.encode(samples).latent_dist.mean
+    latent = made.encode(pixels)
+    assert latent.samples.shape == (2, 16, 4, 6)
+    assert latent.noise_mask is None
+    in_model_space = vae.to_model_space(latent.samples)
+    assert torch.allclose(in_model_space, (mean - 0.25) * 0.5, atol=1e-5)
+
+
+@torch.inference_mode()
+def test_what_does_not_fit_the_vae_is_cut_off_around_the_centre(made: vae.LoadedVae) -> None:
+    pixels = colors(1, 19, 22)
+    assert torch.equal(made.encode(pixels).samples, made.encode(pixels[:, 1:17, 1:21]).samples)
+
+
+def test_a_picture_smaller_than_a_position_is_a_sentence(made: vae.LoadedVae) -> None:
+    with pytest.raises(RenderError, match="3 x 40 pixels is too small"):
+        made.encode(colors(1, 40, 3))
+
+
+@torch.inference_mode()
+def test_one_tile_is_the_whole_to_the_bit(made: vae.LoadedVae) -> None:
+    told: list[tuple[int, int]] = []
+    latent = made.encode(colors(2, 32, 32))
+    ways = 3 * 2
+    tiled = made.encode_tiled(colors(2, 32, 32), 64, 16, lambda *counts: told.append(counts))
+    assert torch.allclose(tiled.samples, latent.samples, atol=1e-6)
+    pixels = made.decode_tiled(latent, 64, 16, lambda *counts: told.append(counts))
+    assert np.allclose(pixels, made.decode(latent), atol=1e-6)
+    assert told == [(count, ways) for count in range(1, ways + 1)] * 2
+
+
+@torch.inference_mode()
+def test_tiles_give_nearly_the_whole_picture(micro: MicroSet) -> None:
+    loaded = vae.load(micro.vae, device=CPU)
+    pixels = smooth(192, 128)
+    latent = loaded.encode(pixels)
+    told: list[tuple[int, int]] = []
+    tiled = loaded.decode_tiled(latent, 96, 24, lambda *counts: told.append(counts))
+    whole = loaded.decode(latent)
+    assert tiled.shape == whole.shape
+    assert told[-1][0] == told[-1][1] == len(told) > 3
+    assert np.abs(tiled - whole).mean() < 0.02
+    encoded = loaded.encode_tiled(pixels, 96, 24, lambda *counts: None)
+    error = (encoded.samples - latent.samples).abs().mean() / latent.samples.std()
+    assert error < 0.1
+
+
+def smooth(height: int, width: int) -> Any:
+    """A picture without edges: two waves."""
+    down, across = np.mgrid[0:height, 0:width].astype(np.float32)
+    waves = [np.sin(down / 20), np.cos(across / 15), np.sin((down + across) / 30)]
+    return (np.stack(waves, axis=-1)[None] / 2 + 0.5).astype(np.float32)
+
+
+def test_tiles_that_overlap_too_much_are_a_sentence(made: vae.LoadedVae) -> None:
+    with pytest.raises(RenderError, match="overlap of 64 is too much for tiles"):
+        made.encode_tiled(colors(1, 80, 80), 64, 64, lambda *counts: None)
+
+
+@torch.inference_mode()
+def test_tiles_take_over_when_the_memory_does_not_do(
+    made: vae.LoadedVae, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pixels = colors(1, 32, 32)
+    latent = made.encode(pixels)
+    whole = made.decode(latent)
+
+    def failing_once(function: Any) -> Any:
+        calls: list[int] = []
+
+        def run(samples: torch.Tensor) -> Any:
+            calls.append(len(samples))
+            if len(calls) == 1:
+                raise torch.OutOfMemoryError("no memory")
+            return function(samples)
+
+        return run
+
+    for name in ("encode", "decode"):
+        monkeypatch.setattr(made.model, name, failing_once(getattr(made.model, name)))
+    assert torch.allclose(made.encode(pixels).samples, latent.samples, atol=1e-6)
+    assert np.allclose(made.decode(latent), whole, atol=1e-6)
+
+
 def test_spaces_are_inverse_of_each_other() -> None:
     samples = torch.randn(1, 16, 2, 2)
     there_and_back = vae.from_model_space(vae.to_model_space(samples))
