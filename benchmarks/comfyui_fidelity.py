@@ -177,18 +177,33 @@ _VARIANTS: Mapping[str, Mapping[str, Any]] = {
 class ComfyUI:
     """A running ComfyUI."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, unpacks_exactly: bool) -> None:
+        """Take a ComfyUI.
+
+        Args:
+            url: where it listens.
+            unpacks_exactly: have ComfyUI-GGUF unpack weights in float32; its own way is float16.
+        """
         self._url = url.rstrip("/")
+        self._unpacks_exactly = unpacks_exactly
 
     def latent(self, graph: Graph) -> torch.Tensor:
         """Run a graph; return the latent at its node ``end``."""
         save = node("SaveLatent", samples=["end", 0], filename_prefix=f"fidelity/{time.time_ns()}")
-        answer = json.loads(self._ask("/prompt", {"prompt": {**graph, "save": save}}))
+        unet = self._unet(graph["unet"])
+        prompt = {**graph, "unet": unet, "save": save}
+        answer = json.loads(self._ask("/prompt", {"prompt": prompt}))
         entry = self._ended(answer["prompt_id"])
         if entry["status"]["status_str"] != "success":
             raise SystemExit(f"ComfyUI failed: {entry['status']['messages'][-1]}")
         (saved,) = entry["outputs"]["save"]["latents"]
         return load(self._ask(f"/view?{urllib.parse.urlencode(saved)}"))["latent_tensor"]
+
+    def _unet(self, loader: dict[str, Any]) -> dict[str, Any]:
+        if not self._unpacks_exactly:
+            return loader
+        exactly = {"dequant_dtype": "float32", "patch_dtype": "default", "patch_on_device": False}
+        return node("UnetLoaderGGUFAdvanced", **loader["inputs"], **exactly)
 
     def _ended(self, prompt_id: str) -> dict[str, Any]:
         end = time.monotonic() + WAIT
@@ -250,7 +265,7 @@ def main() -> None:
         options.steps,
         options.side,
     )
-    theirs, ours = ComfyUI(options.url), Ours(options.models)
+    theirs, ours = ComfyUI(options.url, unpacks_exactly=options.exactly), Ours(options.models)
     print("| case | relative L2 | largest difference |\n|---|---|---|")
     for name, graph in files.cases():
         if options.only in name:
@@ -276,6 +291,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--steps", type=int, default=3)
     parser.add_argument("--side", type=int, default=64, help="of the pictures, in pixels")
     parser.add_argument("--only", default="", help="cases whose names hold this")
+    parser.add_argument(
+        "--exactly", action="store_true", help="ComfyUI-GGUF unpacks weights in float32"
+    )
     return parser.parse_args()
 
 

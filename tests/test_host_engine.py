@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from host import schedules
 from host.engine import Engine, Report
@@ -151,6 +152,20 @@ def test_a_shift_of_noise_levels_belongs_to_the_model(loaded: Loaded) -> None:
     shifted = loaded.engine.levels(replace(loaded.model, shift=0.5), "simple", 4, 1.0)
     assert plain.levels == schedules.simple(schedules.flux_table(), 4)
     assert shifted.levels == schedules.simple(schedules.flux_table(0.5), 4)
+
+
+def test_a_unet_without_guidance_is_schnell_and_has_its_levels(
+    engine: Engine, micro: MicroSet
+) -> None:
+    tensors = load_file(micro.unet)
+    schnell = micro.unet.with_name("schnell.safetensors")
+    kept = {name: one for name, one in tensors.items() if not name.startswith("guidance_in")}
+    assert len(kept) < len(tensors)
+    save_file(kept, schnell)
+    model = engine.load_unet(ModelFile.of(schnell))
+    assert engine.levels(model, "simple", 4, 1.0).levels == (1.0, 0.75, 0.5, 0.25, 0.0)
+    shifted = engine.levels(replace(model, shift=1.15), "simple", 4, 1.0)
+    assert shifted.levels == schedules.simple(schedules.flux_table(), 4)
 
 
 def test_each_text_encoder_can_have_a_text_of_its_own(loaded: Loaded) -> None:

@@ -71,7 +71,7 @@ def _masked(context: Context, *, samples: Latent) -> Result:
 
 
 _NAME = Input("name", "STRING")
-KEEP = NodeType("Keep", (wire("samples", "LATENT"), _NAME), (), _keep, is_output=True)
+KEEP = NodeType("Keep", (wire("samples", "LATENT"), _NAME), (), _keep, always_runs=True)
 MASKED = NodeType("Masked", (wire("samples", "LATENT"),), ("LATENT",), _masked)
 TABLE = {**nodes.TABLE, "Keep": KEEP, "Masked": MASKED}
 
