@@ -26,6 +26,7 @@ from PIL import Image
 
 from host import messages, nodes
 from host.__main__ import configure, listen, random_name
+from host.access_token import Token
 from host.executor import Executor
 from host.folders import Folders
 from host.hub import Hub
@@ -254,7 +255,9 @@ def client(url: str, client_id: str, flags: bool = False) -> Iterator[Client]:
 
 
 @contextmanager
-def serving(root: Path, table: NodeTable = TABLE) -> Iterator[LocalHost]:
+def serving(
+    root: Path, table: NodeTable = TABLE, *, token: Token | None = None
+) -> Iterator[LocalHost]:
     """Run a host without an engine in a thread of this process."""
     queue, interrupt = JobQueue(), Interrupt()
     hub = Hub(lambda: queue.remaining)
@@ -265,7 +268,7 @@ def serving(root: Path, table: NodeTable = TABLE) -> Iterator[LocalHost]:
     node = lambda: executor.current_node  # noqa: E731 - read at each call
     parts = Parts(queue, hub, interrupt, folders, table, list, node, time.time)
     listener = listen(0)
-    server = uvicorn.Server(configure(parts))
+    server = uvicorn.Server(configure(parts, token))
     thread = threading.Thread(target=server.run, args=([listener],), daemon=True)
     worker.start()
     thread.start()
