@@ -36,6 +36,7 @@ from host.messages import ImageFormat
 from host.node_inputs import integer, number, wire
 from host.node_types import Context, Input, NodeTable, NodeType, Picture, Result
 from host.parts import Parts
+from host.server import application
 from host.surroundings import Surroundings
 from host.worker import Worker
 
@@ -256,7 +257,11 @@ def client(url: str, client_id: str, flags: bool = False) -> Iterator[Client]:
 
 @contextmanager
 def serving(
-    root: Path, table: NodeTable = TABLE, *, token: Token | None = None
+    root: Path,
+    table: NodeTable = TABLE,
+    *,
+    token: Token | None = None,
+    limit: int | None = None,
 ) -> Iterator[LocalHost]:
     """Run a host without an engine in a thread of this process."""
     queue, interrupt = JobQueue(), Interrupt()
@@ -268,7 +273,10 @@ def serving(
     node = lambda: executor.current_node  # noqa: E731 - read at each call
     parts = Parts(queue, hub, interrupt, folders, table, list, node, time.time)
     listener = listen(0)
-    server = uvicorn.Server(configure(parts, token))
+    config = configure(parts, token)
+    if limit is not None:
+        config.app = application(parts, token, limit)
+    server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, args=([listener],), daemon=True)
     worker.start()
     thread.start()

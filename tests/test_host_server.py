@@ -1,11 +1,18 @@
 """The host's HTTP API, replayed against answers recorded from a real ComfyUI."""
 
+import io
+import json
 import socket
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
+from host.__main__ import configure
 from host.hub import MAX_UPLOAD
 from tests.host_kit import LocalHost, alike, saved, serving, slow, transcript, wait_for
 
@@ -163,8 +170,56 @@ def test_uploads_are_stored_once_and_never_outside(host: LocalHost) -> None:
     ):
         assert upload(host, "a.png", b"x", **bad).status == 400
     assert upload(host, "../../a.png", b"x").status == 400
+    for itself in (".", "x/..", "./."):  # the folder's own name: the next free one is outside
+        assert upload(host, itself, b"x").status == 400
+    assert not [path for path in root.parent.iterdir() if path.name.startswith("input (")]
     assert upload(host, "", b"x").status == 400
     assert host.post("/upload/image", {"a": 1}).status == 400
+
+
+def test_a_mask_becomes_the_alpha_of_the_picture_it_was_made_for(host: LocalHost) -> None:
+    text = PngInfo()
+    text.add_text("prompt", "{}")
+    original, mask = io.BytesIO(), io.BytesIO()
+    Image.new("RGB", (4, 4), "red").save(original, "PNG", pnginfo=text)
+    Image.new("RGBA", (4, 4), (0, 0, 0, 99)).save(mask, "PNG")
+    upload(host, "face.png", original.getvalue())
+    for reference in ({"filename": "face.png", "type": "input"}, {"filename": "face.png [input]"}):
+        fields = {"original_ref": json.dumps(reference), "overwrite": "true"}
+        answer = upload(host, "masked.png", mask.getvalue(), "/upload/mask", **fields)
+        assert answer.json == {"name": "masked.png", "subfolder": "", "type": "input"}
+        with Image.open(host.parts.folders.input / "masked.png") as made:
+            assert made.getpixel((0, 0)) == (255, 0, 0, 99)
+            assert made.info["prompt"] == "{}"
+
+
+@pytest.mark.parametrize(
+    ("reference", "status"),
+    [("", 400), ("[]", 400), ('{"filename": "../x"}', 400), ('{"filename": "nosuch.png"}', 404)],
+)
+def test_a_mask_for_nothing_is_refused(host: LocalHost, reference: str, status: int) -> None:
+    assert upload(host, "m.png", b"x", "/upload/mask", original_ref=reference).status == status
+
+
+def test_uploads_of_one_name_at_one_time_are_all_kept(host: LocalHost) -> None:
+    contents = [bytes([number]) * 100 for number in range(12)]
+    with ThreadPoolExecutor(len(contents)) as pool:
+        answers = list(pool.map(lambda content: upload(host, "race.png", content), contents))
+    root = host.parts.folders.input
+    assert [(root / answer.json["name"]).read_bytes() for answer in answers] == contents
+
+
+def test_a_chunked_body_over_the_limit_is_413_and_nothing_else(tmp_path: Path) -> None:
+    with serving(tmp_path, limit=1000) as small:
+        port = int(small.url.rsplit(":", 1)[1])
+        with socket.create_connection(("127.0.0.1", port), timeout=10) as raw:
+            head = "POST /prompt HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+            raw.sendall(head.encode() + b"800\r\n" + b"x" * 2048 + b"\r\n0\r\n\r\n")
+            assert raw.makefile("rb").readline() == b"HTTP/1.1 413 Request Entity Too Large\r\n"
+
+
+def test_an_idle_connection_outlasts_the_clients_that_keep_one(host: LocalHost) -> None:
+    assert configure(host.parts).timeout_keep_alive == 75  # httpx gives up after 5, aiohttp 15
 
 
 def test_a_body_over_the_limit_is_413_before_it_is_read(host: LocalHost) -> None:
