@@ -304,6 +304,19 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def form(files: dict[str, tuple[str, bytes]], fields: dict[str, str]) -> tuple[bytes, str]:
+    """Return a multipart body and its content type."""
+    edge = "edgeedgeedge"
+    body = b""
+    for name, value in fields.items():
+        head = f'--{edge}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n'
+        body += f"{head}{value}\r\n".encode()
+    for name, (filename, content) in files.items():
+        head = f'form-data; name="{name}"; filename="{filename}"'
+        body += f"--{edge}\r\nContent-Disposition: {head}\r\n\r\n".encode() + content + b"\r\n"
+    return body + f"--{edge}--\r\n".encode(), f"multipart/form-data; boundary={edge}"
+
+
 # --- recorded answers ---
 
 
