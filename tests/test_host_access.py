@@ -155,3 +155,11 @@ def test_a_host_for_all_serves_who_knows_the_token_and_tells_it_nobody(tmp_path:
         answer = child.host.request("GET", "/system_stats", headers=BEARER)
         assert answer.status == 200
         assert SECRET.encode() not in answer.body
+        url = child.host.url.replace("http", "ws") + f"/ws?token={SECRET}"
+        connection = websocket.create_connection(url, timeout=5)
+        connection.send_binary(b"x")
+        connection.send("\xff".encode("latin-1"), websocket.ABNF.OPCODE_TEXT)  # logged: not UTF-8
+        connection.close()
+    log = (tmp_path / "host.log").read_text()
+    assert log
+    assert SECRET not in log
