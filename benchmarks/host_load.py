@@ -41,8 +41,8 @@ class Count:
     failure: str = ""
 
 
-def post(port: int, path: str, body: Any) -> Any:
-    """Send a request on a connection of its own; return the answer's JSON."""
+def post(port: int, path: str, body: Any, *, empty: bool = False) -> Any:
+    """Send a request on a connection of its own; return the answer's JSON, unless it is empty."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
     try:
         connection.request("POST" if body is not None else "GET", path, json.dumps(body))
@@ -50,7 +50,7 @@ def post(port: int, path: str, body: Any) -> Any:
         content = answer.read()
         if answer.status != 200:
             raise ValueError(f"{path} was answered {answer.status}: {content[:200]!r}")
-        return json.loads(content)
+        return None if empty else json.loads(content)
     finally:
         connection.close()
 

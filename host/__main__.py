@@ -175,6 +175,9 @@ def configure(parts: Parts, token: Token | None = None) -> uvicorn.Config:
         ws="websockets-sansio",
         ws_max_size=MAX_FRAME,
         timeout_keep_alive=KEEP_ALIVE,
+        # No deadline for pongs: many clients answer a ping only when they next read, and ComfyUI
+        # never asks. Who is really gone does not acknowledge the ping, and TCP says so.
+        ws_ping_timeout=None,
         timeout_graceful_shutdown=1,
     )
 

@@ -4,7 +4,9 @@ Plain ASGI, so that nothing is buffered on the way to files and sockets. Which o
 decided in :mod:`host.origin`, which token is right in :mod:`host.access_token`.
 """
 
+from h11 import LocalProtocolError
 from starlette.datastructures import Headers
+from starlette.requests import ClientDisconnect
 from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocketClose
@@ -15,6 +17,38 @@ from host.origin import is_foreign
 
 class BodyTooLargeError(Exception):
     """More bytes came than a body may have."""
+
+
+class _Exchange:
+    """One request on its way: counts what comes, and holds back what nobody can take any more.
+
+    When a body grows too large, or the client goes in the middle of it, the application ends with
+    an exception, for which Starlette would answer 500 and uvicorn log a traceback.
+    """
+
+    def __init__(self, receive: Receive, send: Send, limit: int) -> None:
+        self._receive, self._send, self._limit = receive, send, limit
+        self._taken = 0
+        self.is_over = False
+
+    async def receive(self) -> Message:
+        message = await self._receive()
+        self._taken += len(message.get("body", b""))
+        if self._taken > self._limit:
+            self.is_over = True
+            raise BodyTooLargeError
+        if message["type"] == "http.disconnect":
+            self.is_over = True
+        return message
+
+    async def send(self, message: Message) -> None:
+        if self.is_over:
+            return
+        try:
+            await self._send(message)
+        except LocalProtocolError:  # what came was no HTTP, and uvicorn has said so already
+            self.is_over = True
+            raise ClientDisconnect from None
 
 
 class Gate:
@@ -62,23 +96,13 @@ class Gate:
         if length.isascii() and length.isdigit() and int(length) > self._limit:
             await self._too_large()(scope, receive, send)
             return
+        exchange = _Exchange(receive, send, self._limit)
         try:
-            await self._app(scope, self._counting(receive), send)
+            await self._app(scope, exchange.receive, exchange.send)
         except BodyTooLargeError:
             await self._too_large()(scope, receive, send)
-
-    def _counting(self, receive: Receive) -> Receive:
-        taken = 0
-
-        async def counted() -> Message:
-            nonlocal taken
-            message = await receive()
-            taken += len(message.get("body", b""))
-            if taken > self._limit:
-                raise BodyTooLargeError
-            return message
-
-        return counted
+        except ClientDisconnect:
+            return  # nobody is there to be answered
 
     def _too_large(self) -> Response:
         text = f"Maximum request body size {self._limit} exceeded."

@@ -85,7 +85,17 @@ def to_png(pixels: Pixels, text: Mapping[str, str], *, level: int = SAVE_LEVEL) 
 
 
 def text_chunks(graph: Mapping[str, Any], extra: Mapping[str, Any]) -> dict[str, str]:
-    """Return what a picture says of its making: the graph, then whatever the client added."""
+    """Return what a picture says of its making: the graph, then whatever the client added.
+
+    Raises:
+        RenderError: something that the client added has a name that no PNG can hold.
+    """
+    for key in extra:
+        if not (0 < len(key) < 80 and key.isprintable() and max(key) <= "\xff"):
+            raise RenderError(
+                f"extra_pnginfo has the key {key[:80]!r}, which is no name of a PNG's text chunk",
+                fix="Use 1 to 79 printable characters of Latin-1",
+            )
     return {"prompt": json.dumps(graph), **{key: json.dumps(value) for key, value in extra.items()}}
 
 

@@ -51,15 +51,14 @@ class JobRoutes:
         return _refused("Job not found", 404) if summary is None else JsonResponse(summary)
 
     def _find(self, job_id: str) -> Summary | None:
-        entry = self._parts.queue.history_of(job_id)
-        if entry is not None:
-            return job_summary.in_full(entry)
+        # In the order of a job's life, so that one which ends meanwhile is not missed.
         running, pending = self._parts.queue.snapshot()
         for jobs, where in ((running, Status.IN_PROGRESS), (pending, Status.PENDING)):
             for job in jobs:
                 if job.prompt_id == job_id:
                     return job_summary.of_live(job, where)
-        return None
+        entry = self._parts.queue.history_of(job_id)
+        return None if entry is None else job_summary.in_full(entry)
 
     async def cancel(self, request: Request) -> Response:
         """Cancel one job: drop it if it is pending, interrupt it if it runs."""

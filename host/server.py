@@ -48,8 +48,8 @@ NO_FRONTEND: dict[str, Any] = {
 """What clients ask for the sake of ComfyUI's frontend, and what one says that has none."""
 
 
-def application(parts: Parts, token: Token | None = None) -> ASGIApp:
-    """Return the ASGI application; with ``token``, every client must know it."""
+def application(parts: Parts, token: Token | None = None, limit: int = MAX_UPLOAD) -> ASGIApp:
+    """Return the application; with ``token``, every client must know it. ``limit`` is in bytes."""
     routes = _routes(parts)
 
     @asynccontextmanager
@@ -58,7 +58,7 @@ def application(parts: Parts, token: Token | None = None) -> ASGIApp:
         parts.hub.attach(asyncio.get_running_loop())
         yield
 
-    return Gate(Starlette(routes=routes, lifespan=lifespan), limit=MAX_UPLOAD, token=token)
+    return Gate(Starlette(routes=routes, lifespan=lifespan), limit=limit, token=token)
 
 
 def _routes(parts: Parts) -> list[BaseRoute]:

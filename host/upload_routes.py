@@ -7,6 +7,7 @@ nothing written). Reading and coding pictures runs in a thread.
 
 import io
 import json
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ class UploadRoutes:
 
     def __init__(self, folders: Folders) -> None:
         self._folders = folders
+        self._storing = threading.Lock()  # two must not find the same name free
 
     async def image(self, request: Request) -> Response:
         """Take a picture into input (or temp, output); equal bytes are not stored twice."""
@@ -62,7 +64,9 @@ class UploadRoutes:
         if masks:
             original = self._original(fields.get("original_ref", ""))
             content = with_alpha(original, content)
-        name = store(place, content, overwrite=fields.get("overwrite") in ("true", "1"))
+        overwrite = fields.get("overwrite") in ("true", "1")
+        with self._storing:
+            name = store(place, content, overwrite=overwrite)
         return JsonResponse({"name": name, "subfolder": subfolder, "type": kind})
 
     def _place(self, kind: str, subfolder: str, filename: str) -> Path:

@@ -96,11 +96,19 @@ NASTY = (
 
 @dataclass(frozen=True, slots=True)
 class Shot:
-    """What is sent over one connection; ``frames`` follow a WebSocket's handshake."""
+    """What is sent over one connection.
+
+    Attributes:
+        name: what it is, for the report.
+        payload: the request.
+        frames: follow the handshake of a WebSocket.
+        is_cut: the client stops sending after it, as if there were no more to come.
+    """
 
     name: str
     payload: bytes
     frames: bytes = b""
+    is_cut: bool = False
 
 
 def shots(seed: int, count: int) -> Iterator[Shot]:
@@ -255,7 +263,7 @@ def _length(dice: random.Random) -> Shot:
     )
     bodies = (b"zz\r\n", b"3\r\nabc\r\n0\r\n\r\n", b"{}", b"ffffffffffffffffffff\r\n", b"")
     payload = request("POST", dice.choice(POSTS), dice.choice(bodies), dice.choice(heads))
-    return Shot("length", payload)
+    return Shot("length", payload, is_cut=True)
 
 
 def _garbage(dice: random.Random) -> Shot:
@@ -269,7 +277,7 @@ def _garbage(dice: random.Random) -> Shot:
         b"GET http://evil.example/prompt HTTP/1.1\r\nHost: evil.example\r\n\r\n",
         request("GET", "/prompt", b"", "Origin: " + dice.choice(NASTY).replace("\r\n", "")),
     )
-    return Shot("garbage", dice.choice(payloads))
+    return Shot("garbage", dice.choice(payloads), is_cut=True)
 
 
 def _frames(dice: random.Random) -> Shot:
@@ -291,7 +299,9 @@ def _frames(dice: random.Random) -> Shot:
     frames = b"".join(
         frame(dice.choice(kinds), dice.choice(texts)) for _ in range(dice.randrange(1, 5))
     )
-    return Shot("frames", head.encode(), dice.choice((frames, dice.randbytes(50), b"")))
+    return Shot(
+        "frames", head.encode(), dice.choice((frames, dice.randbytes(50), b"\x88\x80\0\0\0\0"))
+    )
 
 
 def frame(first: int, content: bytes) -> bytes:
@@ -315,7 +325,7 @@ def fire(port: int, shot: Shot) -> int | None:
     with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) as plain:
         try:
             plain.sendall(shot.payload)
-            if not shot.frames:
+            if shot.is_cut:
                 plain.shutdown(socket.SHUT_WR)
             answer = _head(plain)
             if shot.frames and b" 101 " in answer[:20]:

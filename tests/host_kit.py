@@ -26,6 +26,7 @@ from PIL import Image
 
 from host import messages, nodes
 from host.__main__ import configure, listen, random_name
+from host.access_token import Token
 from host.executor import Executor
 from host.folders import Folders
 from host.hub import Hub
@@ -35,6 +36,7 @@ from host.messages import ImageFormat
 from host.node_inputs import integer, number, wire
 from host.node_types import Context, Input, NodeTable, NodeType, Picture, Result
 from host.parts import Parts
+from host.server import application
 from host.surroundings import Surroundings
 from host.worker import Worker
 
@@ -254,7 +256,13 @@ def client(url: str, client_id: str, flags: bool = False) -> Iterator[Client]:
 
 
 @contextmanager
-def serving(root: Path, table: NodeTable = TABLE) -> Iterator[LocalHost]:
+def serving(
+    root: Path,
+    table: NodeTable = TABLE,
+    *,
+    token: Token | None = None,
+    limit: int | None = None,
+) -> Iterator[LocalHost]:
     """Run a host without an engine in a thread of this process."""
     queue, interrupt = JobQueue(), Interrupt()
     hub = Hub(lambda: queue.remaining)
@@ -265,7 +273,10 @@ def serving(root: Path, table: NodeTable = TABLE) -> Iterator[LocalHost]:
     node = lambda: executor.current_node  # noqa: E731 - read at each call
     parts = Parts(queue, hub, interrupt, folders, table, list, node, time.time)
     listener = listen(0)
-    server = uvicorn.Server(configure(parts))
+    config = configure(parts, token)
+    if limit is not None:
+        config.app = application(parts, token, limit)
+    server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, args=([listener],), daemon=True)
     worker.start()
     thread.start()
@@ -291,6 +302,19 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def form(files: dict[str, tuple[str, bytes]], fields: dict[str, str]) -> tuple[bytes, str]:
+    """Return a multipart body and its content type."""
+    edge = "edgeedgeedge"
+    body = b""
+    for name, value in fields.items():
+        head = f'--{edge}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n'
+        body += f"{head}{value}\r\n".encode()
+    for name, (filename, content) in files.items():
+        head = f'form-data; name="{name}"; filename="{filename}"'
+        body += f"--{edge}\r\nContent-Disposition: {head}\r\n\r\n".encode() + content + b"\r\n"
+    return body + f"--{edge}--\r\n".encode(), f"multipart/form-data; boundary={edge}"
 
 
 # --- recorded answers ---

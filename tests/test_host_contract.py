@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.host_kit import TRANSCRIPTS, Answer, LocalHost, alike, serving, transcript
+from tests.host_kit import TRANSCRIPTS, Answer, LocalHost, alike, form, serving, transcript
 
 BETTER = {500: 400}
 """A bad request is the client's fault; ComfyUI says that it is in trouble itself."""
@@ -181,19 +181,6 @@ UPLOADS: dict[str, tuple[dict[str, tuple[str, bytes]], dict[str, str]]] = {
     "api alias": ({"image": ("vt3.png", b"x")}, {}),
     "mask: no original_ref": (FILE, {}),
 }
-
-
-def form(files: dict[str, tuple[str, bytes]], fields: dict[str, str]) -> tuple[bytes, str]:
-    """Return a multipart body and its content type."""
-    edge = "edgeedgeedge"
-    body = b""
-    for name, value in fields.items():
-        head = f'--{edge}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n'
-        body += f"{head}{value}\r\n".encode()
-    for name, (filename, content) in files.items():
-        head = f'form-data; name="{name}"; filename="{filename}"'
-        body += f"--{edge}\r\nContent-Disposition: {head}\r\n\r\n".encode() + content + b"\r\n"
-    return body + f"--{edge}--\r\n".encode(), f"multipart/form-data; boundary={edge}"
 
 
 def upload(

@@ -3,6 +3,7 @@
 A few hundred of the shots; ``python -m benchmarks.host_fuzz`` fires thousands at a real process.
 """
 
+import logging
 import random
 from pathlib import Path
 
@@ -11,9 +12,11 @@ import pytest
 from tests.fuzz_kit import fire, graph, outside, shots
 from tests.host_kit import serving
 
-COUNT = 400
+COUNT = 800
 
 
+# starlette leaves the file of a form that breaks off to the collector, which closes it at once.
+@pytest.mark.filterwarnings("ignore:Unclosed file <tempfile.Spooled:ResourceWarning")
 def test_nothing_that_is_sent_breaks_the_host(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -29,4 +32,11 @@ def test_nothing_that_is_sent_breaks_the_host(
         assert host.history(host.submit(graph(random.Random(0))))["status"]["completed"]
         assert {path for path in outside(root) if path.is_file()} <= before
     assert list((tmp_path / "a").iterdir()) == [root]
-    assert not [record.getMessage() for record in caplog.records if record.exc_info]
+    assert not [record.getMessage() for record in caplog.records if is_strange(record)]
+
+
+def is_strange(record: logging.LogRecord) -> bool:
+    """Whether this is the traceback of a fault in the host, not in a job or a client's text."""
+    if not record.exc_info or record.name == "host.job_run":
+        return False
+    return not isinstance(record.exc_info[1], UnicodeDecodeError)  # uvicorn's, and it closes

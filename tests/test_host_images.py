@@ -109,3 +109,14 @@ def test_whatever_the_prefix_nothing_leaves_the_root(prefix: str) -> None:
         return
     path = slot.folder / slot.filename(0)
     assert inside(root, path.relative_to(root).as_posix()) == path
+
+
+@pytest.mark.parametrize("key", ["", "\ud800", "名", "a\nb", "x" * 80])
+def test_a_key_that_no_png_can_hold_is_refused_in_a_sentence(key: str) -> None:
+    with pytest.raises(RenderError, match="text chunk"):
+        text_chunks({}, {key: 1})
+
+
+def test_a_key_of_latin_1_is_kept() -> None:
+    png = to_png(np.zeros((2, 2, 3), np.float32), text_chunks({}, {"größe": 1}))
+    assert opened(png).info["größe"] == "1"

@@ -51,14 +51,15 @@ def command(models: Path, root: Path, *more: str) -> list[str]:
 @contextmanager
 def started(models: Path, root: Path, *more: str) -> Iterator[Child]:
     begin = time.monotonic()
-    process = subprocess.Popen(
-        command(models, root, "--die-with-stdin", *more),
-        cwd=ROOT,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    )
+    with (root / "host.log").open("w") as log:
+        process = subprocess.Popen(
+            command(models, root, "--die-with-stdin", *more),
+            cwd=ROOT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+        )
     assert process.stdin is not None
     assert process.stdout is not None
     try:

@@ -2,10 +2,12 @@
 
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from host.__main__ import configure
 from host.hub import MAX_UPLOAD
 from tests.host_kit import LocalHost, alike, saved, serving, slow, transcript, wait_for
 
@@ -126,45 +128,17 @@ def test_view_of_something_that_is_no_picture(host: LocalHost) -> None:
     assert host.get("/view?filename=page.html&preview=webp").status == 400
 
 
-def upload(
-    host: LocalHost, name: str, content: bytes, path: str = "/upload/image", **fields: str
-) -> Any:
-    edge = "edgeedgeedge"
-    parts = [
-        f'--{edge}\r\nContent-Disposition: form-data; name="{key}"\r\n\r\n{value}\r\n'.encode()
-        for key, value in fields.items()
-    ]
-    head = f'Content-Disposition: form-data; name="image"; filename="{name}"'
-    parts.append(f"--{edge}\r\n{head}\r\n\r\n".encode() + content + b"\r\n")
-    body = b"".join([*parts, f"--{edge}--\r\n".encode()])
-    headers = {"Content-Type": f"multipart/form-data; boundary={edge}"}
-    return host.request("POST", path, data=body, headers=headers)
+def test_a_chunked_body_over_the_limit_is_413_and_nothing_else(tmp_path: Path) -> None:
+    with serving(tmp_path, limit=1000) as small:
+        port = int(small.url.rsplit(":", 1)[1])
+        with socket.create_connection(("127.0.0.1", port), timeout=10) as raw:
+            head = "POST /prompt HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+            raw.sendall(head.encode() + b"800\r\n" + b"x" * 2048 + b"\r\n0\r\n\r\n")
+            assert raw.makefile("rb").readline() == b"HTTP/1.1 413 Request Entity Too Large\r\n"
 
 
-def test_uploads_are_stored_once_and_never_outside(host: LocalHost) -> None:
-    root = host.parts.folders.input
-    assert upload(host, "vt.png", b"one").json == {
-        "name": "vt.png",
-        "subfolder": "",
-        "type": "input",
-    }
-    assert upload(host, "vt.png", b"one").json["name"] == "vt.png"
-    assert upload(host, "vt.png", b"two").json["name"] == "vt (1).png"
-    assert upload(host, "vt.png", b"three", overwrite="true").json["name"] == "vt.png"
-    assert (root / "vt.png").read_bytes() == b"three"
-    assert upload(host, "a.png", b"x", subfolder="ss/tt").json["subfolder"] == "ss/tt"
-    assert (root / "ss/tt/a.png").read_bytes() == b"x"
-    assert upload(host, "a.png", b"x", path="/api/upload/image", type="temp").json["type"] == "temp"
-    for bad in (
-        {"subfolder": "../.."},
-        {"subfolder": "/tmp"},
-        {"type": "zzz"},
-        {"subfolder": "s" * 300},
-    ):
-        assert upload(host, "a.png", b"x", **bad).status == 400
-    assert upload(host, "../../a.png", b"x").status == 400
-    assert upload(host, "", b"x").status == 400
-    assert host.post("/upload/image", {"a": 1}).status == 400
+def test_an_idle_connection_outlasts_the_clients_that_keep_one(host: LocalHost) -> None:
+    assert configure(host.parts).timeout_keep_alive == 75  # httpx gives up after 5, aiohttp 15
 
 
 def test_a_body_over_the_limit_is_413_before_it_is_read(host: LocalHost) -> None:
