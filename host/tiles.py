@@ -92,21 +92,35 @@ def _one(sample: torch.Tensor, work: Work, scale: float, tiling: Tiling) -> torc
     height, width = sample.shape[-2:]
     if height <= tiling.height and width <= tiling.width:
         return work(sample).cpu()
-    feather = round(tiling.overlap * scale)
-    size = (round(height * scale), round(width * scale))
-    total, weights = torch.zeros(()), torch.zeros(size)
+    mosaic = _Mosaic(round(height * scale), round(width * scale), round(tiling.overlap * scale))
     for rows, columns in tiling.areas(height, width):
         result = work(sample[:, :, rows, columns]).cpu()
-        if total.ndim == 0:
-            total = torch.zeros(1, result.shape[1], *size)
-        top, left = round(rows.start * scale), round(columns.start * scale)
-        # A size that the scale does not divide can make a tile's result stand out at the end.
-        result = result[:, :, : size[0] - top, : size[1] - left]
-        place = slice(top, top + result.shape[2]), slice(left, left + result.shape[3])
-        weight = _fading(result.shape[2], feather)[:, None] * _fading(result.shape[3], feather)
-        total[:, :, *place] += result * weight
-        weights[place] += weight
-    return total / weights
+        mosaic.add(result, round(rows.start * scale), round(columns.start * scale))
+    return mosaic.mean()
+
+
+class _Mosaic:
+    """Results of tiles on their way to one picture: their sum, and that of their weights."""
+
+    def __init__(self, height: int, width: int, feather: int) -> None:
+        self._feather = feather
+        self._weights = torch.zeros(height, width)
+        self._total = torch.zeros(1, 0, height, width)  # how many channels, the results tell
+
+    def add(self, result: torch.Tensor, top: int, left: int) -> None:
+        height, width = self._weights.shape
+        if not self._total.shape[1]:
+            self._total = torch.zeros(1, result.shape[1], height, width)
+        # Where the scale does not divide a size, the last result can stand out by a position.
+        result = result[:, :, : height - top, : width - left]
+        down, across = (_fading(side, self._feather) for side in result.shape[2:])
+        weight = down[:, None] * across
+        place = slice(top, top + len(down)), slice(left, left + len(across))
+        self._total[:, :, *place] += result * weight
+        self._weights[place] += weight
+
+    def mean(self) -> torch.Tensor:
+        return self._total / self._weights
 
 
 def _fading(length: int, feather: int) -> torch.Tensor:
