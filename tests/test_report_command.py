@@ -127,23 +127,23 @@ def own(tmp_path: Path) -> Path:
 def test_prompts_that_cannot_be_drawn_are_told_before_a_file_is_made(
     own: Path, tmp_path: Path, prompt: str, told: str
 ) -> None:
-    prompts, work = tmp_path / "p.yaml", tmp_path / "work"
+    prompts, work, out = tmp_path / "p.yaml", tmp_path / "work", tmp_path / "r.html"
     prompts.write_text(prompt)
     unet = tmp_path / "models" / "unet" / spec.UNET_FILE
     with pytest.raises(PrepareError, match=told):
-        run("--unet", unet, "--prompts", prompts, "--config", own, "--work", work)
+        run("--unet", unet, "--prompts", prompts, "--config", own, "--work", work, "--out", out)
     assert list(work.iterdir()) == []
 
 
 def test_a_companion_that_is_not_there_is_told_before_a_file_is_made(
     own: Path, tmp_path: Path
 ) -> None:
-    prompts, work = tmp_path / "p.txt", tmp_path / "work"
+    prompts, work, out = tmp_path / "p.txt", tmp_path / "work", tmp_path / "r.html"
     prompts.write_text("a cat")
     (tmp_path / "models" / "vae" / spec.VAE_FILE).unlink()
     unet = tmp_path / "models" / "unet" / spec.UNET_FILE
     with pytest.raises(ModelError, match=spec.VAE_FILE):
-        run("--unet", unet, "--prompts", prompts, "--config", own, "--work", work)
+        run("--unet", unet, "--prompts", prompts, "--config", own, "--work", work, "--out", out)
     assert list(work.iterdir()) == []
 
 
