@@ -28,6 +28,7 @@ from core.tools import Tools, Wake
 logger = logging.getLogger(__name__)
 
 TIMES_LOST = 5  # a job that was running each time its host vanished is what kills it
+TIMES_SENT = 20  # so often it is not the others' fault either, though its host never said it ran
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,10 +139,15 @@ class Endings:
         self._inbox.put(Wake())
 
     def lost(self, job: Job, why: str, was_running: bool) -> None:
-        """Queue a job anew that its host lost, unless it ran each time the host vanished."""
-        if was_running and job.losses + 1 >= TIMES_LOST:
-            told = f"its host vanished {TIMES_LOST} times while it ran ({why}); see the host's log"
-            self.give_up(job, told)
+        """Queue a job anew that its host lost, unless it is what makes the host vanish.
+
+        Such a job may kill its host before it is told to run; then only the number of times that it
+        was sent tells it from those that waited behind it.
+        """
+        ran = was_running and job.losses + 1 >= TIMES_LOST
+        if ran or job.attempts >= TIMES_SENT:
+            often = f"{TIMES_LOST} times while it ran" if ran else f"with it {job.attempts} times"
+            self.give_up(job, f"its host vanished {often} ({why}); see the host's log")
             return
         logger.warning("job %s: %s; queued anew", job.id, why)
         if was_running:
