@@ -116,6 +116,7 @@ class HostSettings(_Section):
     stall_least: Annotated[float, Field(gt=0)]
     load: Annotated[float, Field(gt=0)]
     check_memory: bool
+    vram_limit: Annotated[str, Field(pattern=r"^$|^[0-9]{1,3}(\.[0-9]+)? ?(GB|GiB)?$")]
 
 
 class Defaults(_Section):

@@ -36,6 +36,7 @@ class HostProcess:
         scratch: the host's own output, input and temp folders, and its log, go here.
         partial_loras: let it apply LoRAs in part.
         previews: let it make a small picture at each step.
+        vram_limit: the most of the card's memory that it uses, such as ``6GB``; empty for all.
     """
 
     def __init__(
@@ -45,9 +46,10 @@ class HostProcess:
         *,
         partial_loras: bool = False,
         previews: bool = True,
+        vram_limit: str = "",
     ) -> None:
         self._models, self._scratch, self._partial_loras = models, scratch, partial_loras
-        self._previews = previews
+        self._previews, self._vram_limit = previews, vram_limit
         self._lock = threading.Lock()
         self._child: subprocess.Popen[bytes] | None = None
         self._url = ""
@@ -114,6 +116,7 @@ class HostProcess:
             *folders,
             *(["--partial-loras"] if self._partial_loras else []),
             *(["--preview"] if self._previews else []),
+            *([f"--vram-limit={self._vram_limit}"] if self._vram_limit else []),
             "--die-with-stdin",
         ]
 

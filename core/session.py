@@ -64,6 +64,7 @@ class Session:
             settings.folders.models,
             settings.state / "host",
             partial_loras=settings.lora.allow_partial,
+            vram_limit=settings.host.vram_limit,
         )
         self._images = InputImages(settings.state / "input")
         self._fleet = Fleet()

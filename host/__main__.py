@@ -83,10 +83,28 @@ def arguments(argv: list[str]) -> argparse.Namespace:
         help="send a small picture at each step",
     )
     parser.add_argument(
+        "--vram-limit",
+        type=memory_size,
+        metavar="SIZE",
+        help="use no more of the card, such as 6GB; layers that find no room come as they compute",
+    )
+    parser.add_argument(
         "--partial-loras", action="store_true", help="apply LoRAs in part instead of refusing them"
     )
     parser.add_argument("--die-with-stdin", action="store_true", help="stop when stdin ends")
     return parser.parse_args(argv)
+
+
+def memory_size(text: str) -> int:
+    """Read ``6GB``, ``5.5GiB`` or ``6``: GiB, as cards are sold."""
+    number = text.strip().lower().removesuffix("b").removesuffix("i").removesuffix("g")
+    try:
+        value = float(number)
+    except ValueError:
+        value = 0.0
+    if not 0.0 < value < 1024.0:
+        raise argparse.ArgumentTypeError(f"{text} is no size of a card's memory, such as 6GB")
+    return int(value * (1 << 30))
 
 
 def build(folders: Folders, engine: EngineLoader, *, previews: bool) -> tuple[Parts, Worker]:
@@ -214,7 +232,9 @@ def main(argv: list[str]) -> int:
     paths = (chosen.models, chosen.output, chosen.input, chosen.temp)
     folders = Folders(*(path.absolute() for path in paths))
     folders.empty_temp()
-    engine = EngineLoader(folders.models, partial_loras=chosen.partial_loras)
+    engine = EngineLoader(
+        folders.models, partial_loras=chosen.partial_loras, vram_limit=chosen.vram_limit
+    )
     parts, worker = build(folders, engine, previews=chosen.preview)
     worker.start()
     engine.start()

@@ -8,13 +8,14 @@ their own; here is only what ties them to each other.
 from __future__ import annotations
 
 import gc
+import logging
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import torch
 
-from host import flux, previews, schedules, text_encoders, vae
+from host import card, flux, previews, residency, schedules, text_encoders, vae
 from host.denoise import denoise, start
 from host.errors import RenderError
 from host.guide import guide
@@ -42,6 +43,8 @@ from host.values import (
 )
 from models import lora as lora_file
 
+logger = logging.getLogger(__name__)
+
 KEPT = 2
 """Models of a kind that stay loaded: on a CPU they are mapped files, and cost only what is used."""
 
@@ -60,6 +63,7 @@ class Engine:
         dtype: torch.dtype,
         *,
         partial_loras: bool = False,
+        vram_limit: int | None = None,
     ) -> None:
         """Make an engine.
 
@@ -68,8 +72,10 @@ class Engine:
             device: where to compute.
             dtype: in what type the unet and the text encoders compute.
             partial_loras: apply LoRAs in part, as ComfyUI does, instead of refusing them.
+            vram_limit: bytes of the card's memory to use; None: all.
         """
         self.device = device
+        self._card = card.Card(device, vram_limit) if device.type == "cuda" else None
         self._models = models
         self._dtype = dtype
         self._partial_loras = partial_loras
@@ -81,7 +87,9 @@ class Engine:
         self._projections: Kept[ModelFile, Projection] = Kept(kept)
 
     @classmethod
-    def on_best_device(cls, models: Path, *, partial_loras: bool = False) -> Engine:
+    def on_best_device(
+        cls, models: Path, *, partial_loras: bool = False, vram_limit: int | None = None
+    ) -> Engine:
         """Return an engine on the GPU if torch sees one, else on the CPU.
 
         float32 on the CPU, as ComfyUI has it. Measured on two cores with AMX, bfloat16 takes 1.4
@@ -91,7 +99,13 @@ class Engine:
         if torch.cuda.is_available():
             modern = torch.cuda.get_device_capability()[0] >= 8
             dtype = torch.bfloat16 if modern else torch.float16
-            return cls(models, torch.device("cuda"), dtype, partial_loras=partial_loras)
+            return cls(
+                models,
+                torch.device("cuda"),
+                dtype,
+                partial_loras=partial_loras,
+                vram_limit=vram_limit,
+            )
         return cls(models, torch.device("cpu"), torch.float32, partial_loras=partial_loras)
 
     # --- loading ---
@@ -132,8 +146,10 @@ class Engine:
 
     def _unet(self, file: ModelFile) -> Adapters:
         def load() -> Adapters:
-            unet = flux.load(file.path, dtype=self._dtype, device=self.device)
-            return Adapters(unet, self._dtype, self._partial_loras)
+            home = self.device if self._card is None else torch.device("cpu")
+            unet = flux.load(file.path, dtype=self._dtype, device=home)
+            residency.settle(unet.transformer, self.device)
+            return Adapters(unet, self._dtype, self._partial_loras, self.device)
 
         return self._unets.get(file, load)
 
@@ -159,7 +175,7 @@ class Engine:
         It runs once per prompt, so it gives way to the unet: on the CPU if it would take more than
         half of the GPU's free memory. T5 overflows in float16.
         """
-        if self.device.type == "cuda" and 2 * path.stat().st_size > torch.cuda.mem_get_info()[0]:
+        if self._card is not None and 2 * path.stat().st_size > self._card.free():
             return torch.device("cpu"), torch.float32
         overflows = self._dtype is torch.float16
         return self.device, torch.float32 if overflows else self._dtype
@@ -239,6 +255,7 @@ class Engine:
             return latent, latent
         adapters = self._unet(guider.model.unet)
         adapters.activate(total_strengths(guider.model.loras))
+        self._make_room(card.computing(adapters.unet, latent))
         begin = start(latent, noise, self.device)
         steering = guide(
             adapters.unet, guider, len(begin.given), device=self.device, dtype=self._dtype
@@ -264,6 +281,7 @@ class Engine:
 
     def decode(self, wanted: Vae, latent: Latent) -> Pixels:
         """Turn a latent into pixels, float32, shape (batch, height, width, 3), 0 to 1."""
+        self._make_room(card.decoding(latent))
         return self.vae(wanted).decode(latent)
 
     def vae(self, wanted: Vae) -> LoadedVae:
@@ -271,6 +289,18 @@ class Engine:
         return self._vae(wanted.file)
 
     # --- memory ---
+
+    def _make_room(self, needed: int) -> None:
+        """Let no more of the unet stay on the card than leaves so many bytes for computing."""
+        loaded = self._unets.newest()
+        if self._card is None or loaded is None:
+            return
+        model = loaded[1].unet.transformer
+        resident = residency.resident(model, self.device)
+        stays = residency.fit(model, self.device, card.room(self._card.free(), resident, needed))
+        if stays != resident:
+            torch.cuda.empty_cache()
+            logger.info("%.2f GB of the unet stay on the card", stays / 1e9)
 
     def free(self) -> None:
         """Let go of every model."""

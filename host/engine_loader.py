@@ -29,9 +29,12 @@ logger = logging.getLogger(__name__)
 class EngineLoader:
     """The engine, as soon as it is there."""
 
-    def __init__(self, models: Path, *, partial_loras: bool = False) -> None:
+    def __init__(
+        self, models: Path, *, partial_loras: bool = False, vram_limit: int | None = None
+    ) -> None:
         """Make a loader; the arguments are the engine's."""
         self._models, self._partial_loras = models, partial_loras
+        self._vram_limit = vram_limit
         self._engine: Engine | None = None
         self._failure: ImportError | None = None
         self._thread = threading.Thread(target=self._load, name="engine", daemon=True)
@@ -70,7 +73,9 @@ class EngineLoader:
             with without_collections():
                 from host.engine import Engine
 
-            self._engine = Engine.on_best_device(self._models, partial_loras=self._partial_loras)
+            self._engine = Engine.on_best_device(
+                self._models, partial_loras=self._partial_loras, vram_limit=self._vram_limit
+            )
         except ImportError as error:
             logger.exception("the engine could not be loaded")
             self._failure = error

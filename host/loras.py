@@ -117,11 +117,19 @@ def _shares(
 
 @dataclass(slots=True)
 class Adapters:
-    """The LoRAs that are loaded on one unet; `partial` as in read()."""
+    """The LoRAs that are loaded on one unet.
+
+    Attributes:
+        unet: the model.
+        dtype: in what type LoRAs compute.
+        partial: as in read().
+        device: where LoRAs lie; None: where their layers do.
+    """
 
     unet: Unet
     dtype: torch.dtype
     partial: bool = False
+    device: torch.device | None = None
     _names: dict[ModelFile, str] = field(default_factory=dict)
     _layers: dict[str, LoraLinear] = field(default_factory=dict)
     _count: int = 0
@@ -172,7 +180,7 @@ class Adapters:
             self._layers[module] = layer
         else:
             layer.update_layer(name, r=rank, lora_alpha=rank, config=config)
-        device = layer.get_base_layer().weight.device
+        device = self.device or layer.get_base_layer().weight.device
         for half, weight in ((layer.lora_A, delta.down), (layer.lora_B, delta.up)):
             value = weight.to(device, self.dtype)
             half[name].weight = nn.Parameter(value, requires_grad=False)

@@ -121,6 +121,9 @@ def _unpack_q4_k(blocks: torch.Tensor) -> torch.Tensor:
 class PackedLinear(nn.Linear):
     """A linear layer whose weight stays packed.
 
+    Where it lies need not be where it computes: bytes that lie elsewhere are copied for one
+    forward, and dropped with the unpacked weight (:mod:`host.residency` says which).
+
     ``weight`` holds the bytes as int8: transformers and peft look at a weight's dtype to choose
     the dtype of activations and adapters, and leave both alone when it is int8.
     """
@@ -130,19 +133,30 @@ class PackedLinear(nn.Linear):
         self.out_features, self.in_features = weight.shape
         self.kind = weight.kind
         self.dtype = dtype
-        rows = weight.data.view(self.out_features, -1).view(torch.int8)
-        self.weight = nn.Parameter(rows, requires_grad=False)
+        self._loaded = weight.data.view(self.out_features, -1).view(torch.int8)
+        self.weight = nn.Parameter(self._loaded, requires_grad=False)
         given = None if bias is None else nn.Parameter(bias.to(dtype), requires_grad=False)
         self.register_parameter("bias", given)
 
-    def unpacked(self) -> torch.Tensor:
-        """Return the weight, shape (out_features, in_features)."""
-        data = self.weight.view(torch.uint8).view(-1)
+    @property
+    def nbytes(self) -> int:
+        """Return the bytes of the packed weight."""
+        return self._loaded.numel()
+
+    def stay(self, device: torch.device | None) -> None:
+        """Keep the packed bytes on a device; None: where they were loaded."""
+        wanted = self._loaded if device is None else self._loaded.to(device)
+        if wanted.device != self.weight.device:
+            self.weight = nn.Parameter(wanted, requires_grad=False)
+
+    def unpacked(self, device: torch.device | None = None) -> torch.Tensor:
+        """Return the weight, shape (out_features, in_features), on a device or where it lies."""
+        data = self.weight.to(device or self.weight.device).view(torch.uint8).view(-1)
         return unpack(data, self.kind, (self.out_features, self.in_features), self.dtype)
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:  # noqa: A002 - nn.Linear's name
         """Apply the layer."""
-        return nn.functional.linear(input, self.unpacked(), self.bias)
+        return nn.functional.linear(input, self.unpacked(input.device), self.bias)
 
 
 class PackedEmbedding(nn.Module):
