@@ -24,6 +24,7 @@ from host.kept import Kept
 from host.loras import Adapters, total_strengths
 from host.node_types import Picture
 from host.previews import Projection
+from host.size_limit import check_room
 from host.system_stats import DeviceFacts, memory
 from host.text_encoders import T5, ClipL
 from host.vae import LoadedVae
@@ -209,6 +210,9 @@ class Engine:
     def empty_latent(self, width: int, height: int, batch: int) -> Latent:
         """Return zeros for pictures of this size in pixels."""
         size = (height // PIXELS_PER_LATENT, width // PIXELS_PER_LATENT)
+        # The latent, its noise, and the model's guess are there at once while it is sampled.
+        numbers = batch * LATENT_CHANNELS * size[0] * size[1]
+        check_room(3 * 4 * numbers, f"a batch of {batch} latents")
         return Latent(torch.zeros(batch, LATENT_CHANNELS, *size))
 
     def levels(self, model: Model, scheduler: str, steps: int, denoise: float) -> Sigmas:

@@ -26,6 +26,7 @@ from models.store import atomic_write
 
 Pixels = npt.NDArray[np.float32]
 
+_ROWS = 256  # that are rounded at a time
 SAVE_LEVEL = 4
 """zlib level for results: ComfyUI's, a good trade between size and time."""
 
@@ -68,9 +69,15 @@ def multiple_inside(side: int, multiple: int) -> slice:
 
 
 def to_bytes(pixels: Pixels) -> npt.NDArray[np.uint8]:
-    """Return pixels as 0 to 255, rounded down as ComfyUI does it. NaN becomes black."""
-    scaled: Pixels = np.clip(np.nan_to_num(255.0 * pixels), 0, 255)
-    return scaled.astype(np.uint8)
+    """Return pixels as 0 to 255, rounded down as ComfyUI does it. NaN becomes black.
+
+    Some rows at a time: three copies in float32 of a picture of 16384 x 16384 are 10 GB.
+    """
+    made = np.empty(pixels.shape, np.uint8)
+    for first in range(0, len(pixels), _ROWS):
+        rows = slice(first, first + _ROWS)
+        made[rows] = np.clip(np.nan_to_num(255.0 * pixels[rows]), 0, 255)
+    return made
 
 
 def to_png(pixels: Pixels, text: Mapping[str, str], *, level: int = SAVE_LEVEL) -> bytes:

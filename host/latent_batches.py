@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from host.picture_files import Mask
+from host.size_limit import check_room
 from host.values import Latent
 
 
@@ -26,6 +27,8 @@ def part(latent: Latent, first: int, length: int) -> Latent:
 
 def repeated(latent: Latent, times: int) -> Latent:
     """Return the batch several times; each repetition counts its noise on from the last."""
+    count = times * len(latent.samples)
+    check_room(3 * times * latent.samples.nbytes, f"a batch of {count} latents")
     mask, index = latent.noise_mask, latent.batch_index
     if mask is not None and len(mask) > 1:
         mask = mask.repeat(times, 1, 1, 1)

@@ -10,6 +10,7 @@ from PIL import Image
 from host.bislerp import bislerp
 from host.errors import RenderError
 from host.images import Pixels, to_bytes
+from host.size_limit import check_room
 
 TORCH_METHODS = ("nearest-exact", "bilinear", "area", "bicubic")
 
@@ -28,6 +29,9 @@ def resized(pixels: Pixels, width: int, height: int, method: str, crop: str = "d
         RenderError: nothing would be left, or there is no such method.
     """
     _check(width, height)
+    # Twice: each method makes a copy on its way.
+    size = 2 * 4 * len(pixels) * width * height * pixels.shape[-1]
+    check_room(size, f"a picture of {width} x {height}")
     if crop == "center":
         x, y = _cut(pixels.shape[2], pixels.shape[1], width, height)
         pixels = pixels[:, y : pixels.shape[1] - y, x : pixels.shape[2] - x]
