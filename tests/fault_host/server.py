@@ -5,6 +5,7 @@ import json
 import queue
 import socket
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -13,6 +14,7 @@ from tests.fault_host.host import FakeHost
 from tests.fault_host.run import work
 from tests.fault_host.wire import Answer, Request, Socket
 
+TURNS = 20  # of the loop, until a connection that was just being taken is there to be broken off
 SLACK = 1 << 20  # a body this much too large is still read, so that the 413 is seen
 
 
@@ -21,7 +23,7 @@ class Server:
 
     def __init__(self, host: FakeHost) -> None:
         self._host = host
-        self._writers: set[asyncio.StreamWriter] = set()
+        self._transports: weakref.WeakSet[asyncio.WriteTransport] = weakref.WeakSet()
 
     async def serve(self, listening: socket.socket, over: asyncio.Event) -> None:
         """Serve until ``over`` is set, then break every connection off."""
@@ -31,12 +33,14 @@ class Server:
         server.close()
         for task in tasks:
             task.cancel()
-        for writer in list(self._writers):
-            writer.transport.abort()
+        for _ in range(TURNS):
+            for transport in list(self._transports):
+                transport.abort()
+            await asyncio.sleep(0)
         await asyncio.sleep(0.01)  # so that the transports are closed before the loop is
 
     async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._writers.add(writer)
+        self._transports.add(writer.transport)
         raw = writer.get_extra_info("socket")
         raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if self._host.send_buffer:
@@ -54,8 +58,7 @@ class Server:
         except (ConnectionError, asyncio.IncompleteReadError):
             pass
         finally:
-            self._writers.discard(writer)
-            writer.close()
+            writer.close()  # what is not sent yet goes on; so it stays known, to be broken off
 
     async def _reply(self, request: Request, writer: asyncio.StreamWriter) -> None:
         try:
