@@ -27,8 +27,13 @@ from core.tools import Tools, Wake
 
 logger = logging.getLogger(__name__)
 
-TIMES_LOST = 5  # a job that was running each time its host vanished is what kills it
-TIMES_SENT = 20  # so often it is not the others' fault either, though its host never said it ran
+RAN, WAITED = (
+    4,
+    1,
+)  # what a loss weighs: of a job that ran when its host vanished, or was only there
+TOO_MANY = (
+    20  # a job that ran five times is what kills its host; so, in the end, is one never told of
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,19 +146,15 @@ class Endings:
     def lost(self, job: Job, why: str, was_running: bool) -> None:
         """Queue a job anew that its host lost, unless it is what makes the host vanish.
 
-        Such a job may kill its host before it is told to run; then only the number of times that it
-        was sent tells it from those that waited behind it.
+        Such a job may kill its host before it is told to run; then only the number of its losses
+        tells it from those that waited behind it.
         """
-        ran = was_running and job.losses + 1 >= TIMES_LOST
-        if ran or job.attempts >= TIMES_SENT:
-            often = f"{TIMES_LOST} times while it ran" if ran else f"with it {job.attempts} times"
-            self.give_up(job, f"its host vanished {often} ({why}); see the host's log")
+        weight = RAN if was_running else WAITED
+        if job.losses + weight >= TOO_MANY:
+            self.give_up(job, f"its host vanished too often with it ({why}); see the host's log")
             return
         logger.warning("job %s: %s; queued anew", job.id, why)
-        if was_running:
-            self._journal.lost(job.id)
-        else:
-            self._journal.requeue(job.id)
+        self._journal.lost(job.id, weight)
         self._inbox.put(Wake())
 
     def withdrawn(self, job: str) -> None:

@@ -159,15 +159,15 @@ class Journal(Records):
         """Let it have its turn again, on any host, under the same id."""
         return self._move(job, ON_HOST, State.QUEUED, host="", images="[]")
 
-    def lost(self, job: str) -> bool:
-        """Requeue a job whose host vanished with it, or forgot it."""
-        return self._again(job, "losses = losses + 1")
+    def lost(self, job: str, weight: int = 1) -> bool:
+        """Requeue a job whose host vanished with it, or forgot it; add to its losses."""
+        return self._again(job, "losses = losses + ?", weight)
 
     def strike(self, job: str, fingerprint: str) -> bool:
         """Requeue a job that failed, and remember how."""
         return self._again(job, "strikes = json_insert(strikes, '$[#]', ?)", fingerprint)
 
-    def _again(self, job: str, note: str, *values: str) -> bool:
+    def _again(self, job: str, note: str, *values: str | int) -> bool:
         with self._lock:
             requeued = self.requeue(job)
             if requeued:

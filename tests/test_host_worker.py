@@ -9,7 +9,7 @@ import pytest
 from bridge import workflow
 from bridge.client import HostClient, Place
 from bridge.errors import HostDoubt, HostRefused, HostUnreachable
-from core.endings import TIMES_SENT
+from core.endings import TOO_MANY
 from core.job import State
 from tests.bench import QUICK, Bench, template
 from tests.fake_host import FakeHost, png, serving
@@ -109,19 +109,20 @@ def test_a_host_that_forgot_everything_gets_its_jobs_again_under_the_same_ids(
     assert len(set(host.posts)) == 4
 
 
-@pytest.mark.parametrize(("sent", "state"), [(TIMES_SENT, State.FAILED), (5, State.DONE)])
+@pytest.mark.parametrize(("losses", "state"), [(TOO_MANY - 1, State.FAILED), (5, State.DONE)])
 def test_a_job_that_is_lost_however_often_it_is_sent_is_given_up(
-    bench: Bench, host: FakeHost, eventually: Eventually, sent: int, state: State
+    bench: Bench, host: FakeHost, eventually: Eventually, losses: int, state: State
 ) -> None:
     (job,) = bench.add(1)
-    for _ in range(sent):
-        assert bench.journal.requeue(job) or bench.journal.job(job).attempts == 0
+    for _ in range(losses):
         assert take(bench.journal, host.url)
+        assert bench.journal.lost(job, 1)
+    assert take(bench.journal, host.url)
     bench.start()
     eventually(bench.all_ended)
     ended = bench.journal.job(job)
     assert ended.state is state
-    assert state is State.DONE or f"with it {TIMES_SENT} times" in ended.error
+    assert state is State.DONE or "vanished too often with it" in ended.error
 
 
 def test_a_picture_of_a_forgotten_job_is_found_by_its_name(
