@@ -15,8 +15,8 @@ LAYERS = {
     "bridge": 2,
     "quantize": 2,
     "host": 3,
-    "training": 3,
-    "core": 4,
+    "training": 4,
+    "core": 5,
 }
 # Third-party packages and the only places that may import them.
 WALLS = {
@@ -33,6 +33,12 @@ WALLS = {
     "uvicorn": ("host",),
     "watchdog": ("core",),
     "rich": ("core", "training"),
+    "cv2": ("training",),
+    "imagehash": ("training",),
+    "pillow_heif": ("training",),
+    "kaggle": ("training",),
+    "kagglesdk": ("training",),
+    "bitsandbytes": ("training",),
     "dynamicprompts": ("core",),
     "pyparsing": ("core",),
 }
