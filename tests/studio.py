@@ -46,12 +46,14 @@ class Studio:
         self._template = workflow.load(TEMPLATE)
         self.seconds: list[float] = []
 
-    def draw(self, asked: Sequence[Asked], unet: str, lora: float = 0.0) -> Iterator[Pixels]:
+    def draw(
+        self, asked: Sequence[Asked], unet: str, lora: float = 0.0, file: str = spec.LORA_FILE
+    ) -> Iterator[Pixels]:
         """Yield the picture of each, in order; the host always has some to do."""
         for first in range(0, len(asked), IN_FLIGHT):
             begun = time.monotonic()
             some = asked[first : first + IN_FLIGHT]
-            jobs = [self._submitted(one, unet, lora) for one in some]
+            jobs = [self._submitted(one, unet, LoraChoice(file, lora)) for one in some]
             yield from [self._picture(job) for job in jobs]
             self.seconds.append((time.monotonic() - begun) / len(jobs))
 
@@ -63,7 +65,7 @@ class Studio:
         self._client.submit(workflow.build(template, wanted, f"drawn/{job}", name), job, {})
         return self._pictures(job)
 
-    def _submitted(self, one: Asked, unet: str, lora: float) -> str:
+    def _submitted(self, one: Asked, unet: str, lora: LoraChoice) -> str:
         job = str(uuid4())
         self._client.submit(self._graph(one, unet, lora, job), job, {})
         return job
@@ -79,10 +81,11 @@ class Studio:
         files = [self._client.fetch(image) for image in outcome.images]
         return [np.asarray(Image.open(BytesIO(file or b"")).convert("RGB")) for file in files]
 
-    def _graph(self, one: Asked, unet: str, lora: float, job: str) -> Workflow:
+    def _graph(self, one: Asked, unet: str, lora: LoraChoice, job: str) -> Workflow:
         # The template has a GGUF loader; safetensors are put in its place afterwards.
         named = unet if unet.endswith(".gguf") else Q4
-        graph = workflow.build(self._template, request(one, named, lora), f"exam/{job}")
+        wanted = request(one, named, lora.strength, lora.file)
+        graph = workflow.build(self._template, wanted, f"exam/{job}")
         for node in graph.values():
             if node["class_type"] == "UnetLoaderGGUF" and unet != named:
                 node["class_type"] = "UNETLoader"
@@ -90,7 +93,7 @@ class Studio:
         return graph
 
 
-def request(one: Asked, unet: str, lora: float) -> Request:
+def request(one: Asked, unet: str, lora: float, file: str = spec.LORA_FILE) -> Request:
     """The request of one picture."""
     return Request(
         prompt=one.prompt,
@@ -101,7 +104,7 @@ def request(one: Asked, unet: str, lora: float) -> Request:
         guidance=3.5,
         cfg=1.0,
         seed=one.seed,
-        loras=(LoraChoice(spec.LORA_FILE, lora),) if lora else (),
+        loras=(LoraChoice(file, lora),) if lora else (),
         workflow="txt2img",
         unet=unet,
         text_encoders=(spec.CLIP_FILE, spec.T5_FILE),

@@ -121,8 +121,10 @@ def test_only_entry_points_read_the_environment() -> None:
         for name in imports(path)
         if name in ("os.environ", "os.getenv") or "os.environ" in path.read_text()
     }
-    # The demo hands its environment on; the host sets OpenMP's before torch is loaded.
-    assert readers <= {"configs/settings.py", "core/demo.py", "host/__main__.py"}
+    # The demo hands its environment on; host and training set OpenMP's before torch is loaded.
+    assert readers <= {
+        *("configs/settings.py", "core/demo.py", "host/__main__.py", "training/__main__.py"),
+    }
 
 
 def test_the_light_process_never_meets_torch_or_numpy() -> None:

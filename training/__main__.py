@@ -42,6 +42,9 @@ def main() -> int:
     lora = folder.lora(plan.name)
     if status is not None and status.state is State.DONE and lora.is_file():
         return 0
+    # Idle threads of OpenMP must sleep, not spin: beside any other program that costs ten times the
+    # time. Read once, when a stage imports torch.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     begun = time.time()
     until = None if arguments.max_runtime is None else begun + arguments.max_runtime
     for stage in Stage:
@@ -88,9 +91,15 @@ def _run(
 
 
 def _processes(arguments: argparse.Namespace) -> int:
-    """Return how many processes train: one for each card that torch sees."""
+    """Return how many processes train: one for each card that torch sees.
+
+    Without a second card's device file torch, which takes seconds to load, is not asked. (Under WSL
+    cards have no such files; there --processes says it.)
+    """
     if arguments.processes:
         return int(arguments.processes)
+    if not Path("/dev/nvidia1").exists():
+        return 1
     count = "import torch; print(torch.cuda.device_count())"
     told = subprocess.run([sys.executable, "-c", count], capture_output=True, text=True, check=True)
     return max(1, int(told.stdout))

@@ -14,7 +14,7 @@ from training.progress import Event, Happened
 WIDTH, HEIGHT = 960, 480
 _LEFT, _TOP, _RIGHT, _BOTTOM = 80, 50, 930, 430
 _INK, _GREY, _PALE, _LINE = (28, 32, 38), (110, 116, 124), (200, 212, 226), (0, 114, 178)
-_FORGETS = 0.05
+_FORGETS = 0.1
 
 Point = tuple[float, float]
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from models import base_shape, store
 from training import encoding, prior
-from training.dataset.picture_set import Item, PictureSet
+from training.dataset import picture_set
+from training.dataset.picture_set import PictureSet
 from training.encoding import Shown
 from training.latent_cache import LatentCache
 from training.run_folder import RunFolder
@@ -57,12 +58,5 @@ def find(folder: RunFolder, plan: Plan, assets: Assets, pictures: PictureSet) ->
         pictures=tuple(encoding.shown(items, recipe)),
         captions=tuple(dict.fromkeys(["", *own, *drawn])),
         prior=tuple(drawn),
-        samples=_spread(items, recipe.samples),
+        samples=picture_set.spread_captions(items, recipe.samples),
     )
-
-
-def _spread(items: tuple[Item, ...], count: int) -> tuple[str, ...]:
-    """Return some captions, evenly spread over the pictures."""
-    distinct = list(dict.fromkeys(item.caption for item in items))
-    count = min(count, len(distinct))
-    return tuple(distinct[index * len(distinct) // count] for index in range(count))

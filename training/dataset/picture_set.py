@@ -91,6 +91,13 @@ def with_trigger(caption: str, trigger: str) -> str:
     return f"{trigger}, {text}" if text else trigger
 
 
+def spread_captions(items: tuple[Item, ...], count: int) -> tuple[str, ...]:
+    """Return some distinct captions, evenly spread over the pictures."""
+    distinct = list(dict.fromkeys(item.caption for item in items))
+    count = min(count, len(distinct))
+    return tuple(distinct[index * len(distinct) // count] for index in range(count))
+
+
 def write(path: Path, pictures: PictureSet) -> None:
     """Write a set's list.
 

@@ -5,8 +5,9 @@ import sys
 
 import torch
 
-from training import checkpoints, export, loss_chart, material, progress, sample_sheet
+from training import checkpoints, export, loss_chart, progress, sample_sheet
 from training.checkpoints import Checkpoint
+from training.dataset import picture_set
 from training.errors import TrainingError
 from training.plan_digest import digest
 from training.progress import Happened, Stage, State, Status
@@ -27,8 +28,8 @@ def work(process: StageProcess, _arguments: argparse.Namespace) -> int:
     made = export.write(path, _tensors(last), plan, pictures, process.assets.unet)
     losses = loss_chart.points(progress.read(folder.progress))
     loss_chart.draw(folder.loss_curve, f"{plan.name}: loss over {last.step:,} updates", losses)
-    found = material.find(folder, plan, process.assets, pictures)
-    sample_sheet.draw(folder.sheet, folder.samples, found.samples)
+    captions = picture_set.spread_captions(pictures.items, plan.recipe.samples)
+    sample_sheet.draw(folder.sheet, folder.samples, captions)
     process.tell(Happened.NOTE, text=f"{path.name}: {made.layers} layers, all of them load")
     steps = plan.recipe.steps
     progress.write_status(

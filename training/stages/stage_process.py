@@ -12,8 +12,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-
-import torch
+from typing import TYPE_CHECKING
 
 from host.errors import RenderError
 from models.errors import ModelError
@@ -24,6 +23,9 @@ from training.errors import TrainingError
 from training.progress import Event, Happened, Journalist, Stage, State, Status
 from training.run_folder import RunFolder
 from training.run_plan import Assets, Plan
+
+if TYPE_CHECKING:
+    import torch
 
 FINISHED, FAILED, PAUSED = 0, 1, 75
 """Exit codes; 75 is EX_TEMPFAIL: the same call goes on."""
@@ -40,7 +42,7 @@ class StageProcess:
         folder: the run's.
         plan: what is to be made.
         assets: where its files are.
-        device: where to compute.
+        arguments: of the process.
         until: seconds since the epoch, from when on it is to pause; None: never.
         signalled: the signal that told it to stop; 0: none.
         quiet: whether it is one that only helps: it tells nothing.
@@ -50,11 +52,19 @@ class StageProcess:
     folder: RunFolder
     plan: Plan
     assets: Assets
-    device: torch.device
+    arguments: argparse.Namespace
     until: float | None = None
     signalled: int = 0
     quiet: bool = False
     _journalist: Journalist | None = field(default=None)
+    _device: "torch.device | None" = field(default=None)
+
+    @property
+    def device(self) -> "torch.device":
+        """Where to compute: this process's card, or the CPU. torch is loaded only for this."""
+        if self._device is None:
+            self._device = _device(self.arguments)
+        return self._device
 
     def stop_wanted(self) -> bool:
         """Whether the stage is to pause."""
@@ -98,8 +108,7 @@ def run(stage: Stage, work: Callable[[StageProcess, argparse.Namespace], int]) -
     try:
         plan = run_plan.read_plan(folder.plan)
         assets = run_plan.read_assets(folder.assets)
-        device = _device(arguments)
-        process = StageProcess(stage, folder, plan, assets, device, arguments.until)
+        process = StageProcess(stage, folder, plan, assets, arguments, arguments.until)
         process.quiet = arguments.rank > 0
         _listen(process)
         return work(process, arguments)
@@ -121,8 +130,9 @@ def _parser(stage: Stage) -> argparse.ArgumentParser:
     return parser
 
 
-def _device(arguments: argparse.Namespace) -> torch.device:
-    """Return this process's card, or the CPU."""
+def _device(arguments: argparse.Namespace) -> "torch.device":
+    import torch
+
     if not torch.cuda.is_available():
         return torch.device("cpu")
     device = torch.device("cuda", arguments.rank % torch.cuda.device_count())
