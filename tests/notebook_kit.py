@@ -55,7 +55,7 @@ def main() -> int:
     path, inputs, working, temp = (Path(argument).resolve() for argument in sys.argv[1:])
     for folder in (inputs, working, temp):
         folder.mkdir(parents=True, exist_ok=True)
-    notebook = nbformat.read(path, as_version=4)
+    notebook = nbformat.reads(path.read_text(), as_version=4)  # type: ignore[no-untyped-call]
     client = nbclient.NotebookClient(
         notebook,
         kernel_name="python3",

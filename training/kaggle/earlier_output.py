@@ -48,9 +48,9 @@ def find(place: Path, plan: Plan, own: RunFolder) -> EarlierOutput | None:
 
 def judge(folder: RunFolder, plan: Plan) -> EarlierOutput | None:
     """Return what a run folder is good for; None: nothing."""
+    if not _is_of(folder, plan):
+        return None
     try:
-        if not _same(run_plan.read_plan(folder.plan), plan):
-            return None
         status = progress.read_status(folder.status)
     except TrainingError:
         return None
@@ -83,9 +83,9 @@ def take(earlier: EarlierOutput, own: RunFolder, plan: Plan) -> None:
             _copy(path, own.path / path.relative_to(theirs.path))
 
 
-def put_aside(own: RunFolder) -> Path | None:
-    """Give a run folder that is of no use here another name; return it."""
-    if not own.path.exists():
+def put_aside(own: RunFolder, plan: Plan) -> Path | None:
+    """Give this kernel's run folder another name if it is of another plan; return that."""
+    if not own.path.exists() or _is_of(own, plan):
         return None
     number = 1
     while (aside := own.path.with_name(f"{own.path.name}-before-{number}")).exists():
@@ -93,8 +93,13 @@ def put_aside(own: RunFolder) -> Path | None:
     return own.path.rename(aside)
 
 
-def _same(one: Plan, other: Plan) -> bool:
-    return plan_digest.digest(one, "") == plan_digest.digest(other, "")
+def _is_of(folder: RunFolder, plan: Plan) -> bool:
+    """Whether a folder's plan trains to the same weights, on whatever pictures."""
+    try:
+        theirs = run_plan.read_plan(folder.plan)
+    except TrainingError:
+        return False
+    return plan_digest.digest(theirs, "") == plan_digest.digest(plan, "")
 
 
 def _copy(source: Path, target: Path) -> None:

@@ -26,10 +26,14 @@ from training.kaggle.refusal import Code, Outcome, RefusalError, report
 from training.run_folder import RunFolder
 
 if TYPE_CHECKING:
+    from training.kaggle.trainer_process import Ended
+    from training.progress import Status
     from training.run_plan import Plan
 
 SOURCE = Path(__file__).resolve().parents[2]
 GIB = 1 << 30
+_REQUIREMENTS = ("requirements.txt", "requirements-dev.txt")
+_HASHES = "hashes.json"  # the trainer's name of it (training/material.py)
 _LEAST_RUNTIME = 60.0  # seconds: less than that is not worth loading a base
 _EXPECTED = (TrainingError, ModelError, OSError, subprocess.SubprocessError, ValueError)
 
@@ -171,7 +175,7 @@ class KernelRun:
     def _assets(self) -> None:
         from training import run_plan
 
-        hashes = self._folder.path / "hashes.json"
+        hashes = self._places.temp / _HASHES
         found = {role: self._model(role, hashes) for role in Role}
         pictures = found_assets.pictures(self._places.input, self._order.pictures)
         assets = run_plan.Assets(
@@ -204,7 +208,7 @@ class KernelRun:
         plan, own = self._plan(), self._folder
         earlier = earlier_output.find(self._places.input, plan, own)
         if earlier is None:
-            aside = earlier_output.put_aside(own) if own.plan.exists() else None
+            aside = earlier_output.put_aside(own, plan)
             self._say("Earlier output: none that fits, so this begins at the beginning.")
             if aside:
                 self._say(f"Earlier output: what was in the way is in {aside.name} now.")
@@ -214,6 +218,7 @@ class KernelRun:
             self._say(f"Earlier output: {earlier.folder.path}, {where}.")
         run_plan.write(own.plan, plan)
         run_plan.write(own.assets, self._found)
+        store.atomic_write(own.path / _HASHES, (self._places.temp / _HASHES).read_bytes())
 
     def _plan(self) -> "Plan":
         from training import run_plan
@@ -228,35 +233,32 @@ class KernelRun:
         left = self._order.max_runtime - (time.monotonic() - self._begun)
         seconds = max(left, min(_LEAST_RUNTIME, self._order.max_runtime))
         ended = trainer_process.run(self._folder, seconds, SOURCE, self._say)
-        if ended.code > 0 and not self._paused():
-            what = ended.last or f"the trainer ended with {ended.code}"
+        status = self._status()
+        if ended.code and (status is None or status.state is not status.state.PAUSED):
             raise RefusalError(
                 Code.TRAINING,
-                what.rstrip("."),
+                _what_failed(ended, status),
                 fix="Its output is kept: run the notebook again with it attached, to go on",
             )
 
-    def _paused(self) -> bool:
+    def _status(self) -> "Status | None":
         from training import progress
 
-        status = progress.read_status(self._folder.status)
-        return status is not None and status.state is progress.State.PAUSED
+        return progress.read_status(self._folder.status)
 
     def _export(self) -> None:
         """Leave out what is large or of this machine alone: caches, paths."""
         shutil.rmtree(self._folder.cache, ignore_errors=True)
-        for path in (self._folder.assets, self._folder.path / "hashes.json"):
+        for path in (self._folder.assets, self._folder.path / _HASHES):
             path.unlink(missing_ok=True)
         for path in sorted((self._folder.path / "lora").glob("*.safetensors")):
             self._say(f"Output: {path} ({path.stat().st_size / 1e6:.1f} MB)")
 
     def _standing(self) -> str:
-        from training import progress
-
-        status = progress.read_status(self._folder.status)
+        status = self._status()
         if status is None:
             return "Not begun: run the cells above."
-        if status.state is progress.State.DONE:
+        if status.state is status.state.DONE:
             return f"Done: {status.lora} after {status.steps:,} updates."
         return (
             f"Paused at {status.stage}, {status.step:,} of {status.steps:,}: {status.text}. Run "
@@ -264,7 +266,12 @@ class KernelRun:
         )
 
 
-_REQUIREMENTS = ("requirements.txt", "requirements-dev.txt")
+def _what_failed(ended: "Ended", status: "Status | None") -> str:
+    """Return the trainer's own sentence, or else how it ended and the last that it said."""
+    if status is not None and status.state is status.state.FAILED and status.text:
+        return status.text.rstrip(".")
+    last = f" after saying: {ended.last}" if ended.last else ""
+    return f"the trainer ended with {ended.code}{last}".rstrip(".")
 
 
 def _as_refusal(code: Code, error: Exception) -> RefusalError:

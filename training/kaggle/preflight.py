@@ -202,22 +202,24 @@ def _judge_cards(cards: tuple[Card, ...]) -> None:
         )
     for card in cards:
         if card.capability < TURING:
-            raise RefusalError(Code.WRONG_GPU, f"this machine has a {card.name}", **_why_not(card))
+            raise _too_old(card)
         if card.memory < LEAST_CARD:
             why = f"it has {_gb(card.memory)} of memory, and {_gb(LEAST_CARD)} are needed"
             fix = f"Choose {SETTINGS} and run all again"
             raise RefusalError(Code.WRONG_GPU, f"this machine has a {card.name}", why=why, fix=fix)
 
 
-def _why_not(card: Card) -> dict[str, str]:
+def _too_old(card: Card) -> RefusalError:
     """Kaggle's torch has no code for a P100 (Kaggle/kaggle-cli#1151); a V100 was never tried."""
     major, minor = card.capability
-    return {
-        "why": f"Kaggle's torch has no kernels for its architecture (sm_{major}{minor}), so the "
-        "first operation on it fails",
-        "fix": f"Choose {SETTINGS} and run all again; in kernel-metadata.json, "
+    return RefusalError(
+        Code.WRONG_GPU,
+        f"this machine has a {card.name}",
+        why=f"Kaggle's torch has no kernels for its architecture (sm_{major}{minor}), so the first "
+        "operation on it fails",
+        fix=f"Choose {SETTINGS} and run all again; in kernel-metadata.json, "
         f'"machine_shape": "{Accelerator.T4}"',
-    }
+    )
 
 
 def _gb(size: int) -> str:
