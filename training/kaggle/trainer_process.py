@@ -99,10 +99,11 @@ def _reading(child: "subprocess.Popen[str]", say: Callable[[str], None]) -> Iter
 
     def read() -> None:
         assert child.stdout is not None  # noqa: S101  a pipe was asked for
-        for line in child.stdout:
-            if line.strip():
-                last.append(line.strip())
-                say(line.rstrip())
+        with child.stdout as told:
+            for line in told:
+                if line.strip():
+                    last.append(line.strip())
+                    say(line.rstrip())
 
     thread = threading.Thread(target=read, daemon=True)
     thread.start()
