@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import quote
 
-from tests.kaggle_stand_in.site import TOKEN, USER, KaggleKernel, Refused, Site, Version
+from tests.kaggle_stand_in.kaggle_site import TOKEN, USER, KaggleKernel, Refused, Site, Version
 
 Table = dict[str, Any]
 

@@ -21,12 +21,12 @@ from urllib.parse import unquote, urlsplit
 
 from tests.kaggle_stand_in import calls
 from tests.kaggle_stand_in.behaviour import Fault
-from tests.kaggle_stand_in.site import KEY, TOKEN, USER, Refused, Runner, Site
+from tests.kaggle_stand_in.kaggle_site import KEY, TOKEN, USER, Refused, Runner, Site
 
 _PIECE = 1 << 16
 
 
-class Cut(Exception):
+class Cut(Exception):  # noqa: N818 - names what is to happen
     """The connection is to be cut here."""
 
 
@@ -57,15 +57,18 @@ class _Handler(BaseHTTPRequestHandler):
                 self._body()
                 self._json({"code": fault.status, "message": fault.words}, fault.status, fault)
             elif fault and fault.after is None and not fault.late:
-                raise Cut
+                self._cut()
             else:
                 work(path, fault)
         except Refused as refused:
             self._json({"code": refused.status, "message": refused.words}, refused.status)
         except (Cut, ConnectionError):
-            self.close_connection = True
-            with suppress(OSError):
-                self.connection.shutdown(socket.SHUT_RDWR)
+            self._cut()
+
+    def _cut(self) -> None:
+        self.close_connection = True
+        with suppress(OSError):
+            self.connection.shutdown(socket.SHUT_RDWR)
 
     def _call(self, path: str, fault: Fault | None) -> None:
         request = json.loads(self._body() or b"{}")
@@ -98,6 +101,7 @@ class _Handler(BaseHTTPRequestHandler):
                 for piece in self._pieces(fault.after if fault else None):
                     file.write(piece)
                     file.flush()
+                    self.site.taken += len(piece)
         if fault:
             raise Cut
         if blob.received == blob.length:

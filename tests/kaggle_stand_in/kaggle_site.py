@@ -20,7 +20,7 @@ TOKEN = "KGAT_0123456789abcdef0123456789abcdef"
 Runner = Callable[[Path, Path, Path], "subprocess.Popen[str]"]
 
 
-class Refused(Exception):
+class Refused(Exception):  # noqa: N818 - names what happened
     """An HTTP status and Kaggle's words."""
 
     def __init__(self, status: int, words: str) -> None:
@@ -101,6 +101,7 @@ class Site:
         self.datasets: dict[str, DataSet] = {}
         self.kernels: dict[str, KaggleKernel] = {}
         self.requests: list[str] = []  # "SaveKernel", "GET /output/..." in their order
+        self.taken = 0  # bytes of uploads that arrived
         self.outside_listing: dict[str, bytes] = {}  # names listed as output beside the files
         self._threads: list[threading.Thread] = []
 
