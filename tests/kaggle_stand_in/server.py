@@ -128,11 +128,11 @@ class _Handler(BaseHTTPRequestHandler):
         if start:
             headers["Content-Range"] = f"bytes {start}-{len(content) - 1}/{len(content)}"
         self._head(206 if start else 200, headers)
-        sent = content[start:]
-        if fault:
-            self.wfile.write(sent[: fault.after])
-            raise Cut
+        sent = content[start:][: fault.after if fault else None]
+        self.site.given += len(sent)
         self.wfile.write(sent)
+        if fault:
+            raise Cut
 
     def _file(self, path: str) -> bytes:
         _, _, slug, number, name = path.split("/", 4)
