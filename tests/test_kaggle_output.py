@@ -17,12 +17,14 @@ from training.kaggle.account import Account
 from training.kaggle.cloud_errors import CloudError, Trouble
 from training.kaggle.cloud_output import fetch, report_of, wanted
 from training.kaggle.dataset_upload import upload
+from training.kaggle.patience import Patience
 from training.kaggle.values import KernelReport, Package, Want
 from training.progress import Stage, State, Status
 from training.run_folder import RunFolder
 
 World = tuple[StandIn, Account, RunFolder, Package]
 LORA = bytes(range(256)) * 1200  # 300 KB
+LARGE = LORA * 12  # 3.5 MB: the package keeps whole MiB of what came
 REFUSED = b'{"state": "refused", "code": "wrong_gpu", "why": "It is a P100.", "fix": "Choose T4"}'
 
 
@@ -34,12 +36,12 @@ def status(lora: bytes = LORA) -> bytes:
     return value.model_dump_json().encode()
 
 
-def outputs(lora: bytes = LORA) -> dict[str, bytes]:
+def outputs(lora: bytes = LORA, meant: bytes = LORA) -> dict[str, bytes]:
     return {
         "vulcan-kernel.json": b'{"state": "ok"}',
         "other.txt": b"not ours",
         "run/run.json": b"{}",
-        "run/status.json": status(),
+        "run/status.json": status(meant),
         "run/progress.jsonl": b'{"event": "end"}\n',
         "run/dataset.json": b"{}",
         "run/loss.png": b"PNG",
@@ -132,8 +134,9 @@ def test_a_cut_while_fetching_is_gone_on_from(fault: Fault, world: World) -> Non
 
 def test_bytes_that_came_are_not_fetched_twice(world: World) -> None:
     stand_in, account, run, made = world
-    stand_in.site.finish(made.slug, outputs=outputs())
-    stand_in.site.behaviour.faults = [Fault("ohwx.safetensors", after=200_000, times=9)]
+    stand_in.site.finish(made.slug, outputs=outputs(LARGE, LARGE))
+    stand_in.site.behaviour.faults = [Fault("ohwx.safetensors", after=2_500_000, times=2)]
+    account.patience = Patience(pauses=())
     with pytest.raises(CloudError, match="nothing is lost") as caught:
         fetch(account, made.slug, run, Want.ALL)
     assert caught.value.trouble is Trouble.NETWORK
@@ -141,22 +144,21 @@ def test_bytes_that_came_are_not_fetched_twice(world: World) -> None:
     assert not run.status.exists(), "the status comes last"
     assert not run.lora("ohwx").exists()
     stand_in.site.behaviour.faults = []
-    stand_in.site.given = 0
     fetch(account, made.slug, run, Want.ALL)
-    assert run.lora("ohwx").read_bytes() == LORA
-    assert stand_in.site.given < len(LORA)
+    assert run.lora("ohwx").read_bytes() == LARGE
+    assert stand_in.site.continued == [2 << 20]
 
 
 def test_a_part_of_another_version_is_not_gone_on_with(world: World) -> None:
     stand_in, account, run, made = world
-    stand_in.site.finish(made.slug, outputs=outputs(lora=LORA[::-1]))
-    stand_in.site.behaviour.faults = [Fault("ohwx.safetensors", after=200_000, times=9)]
+    stand_in.site.finish(made.slug, outputs=outputs(LARGE[::-1]))
+    stand_in.site.behaviour.faults = [Fault("ohwx.safetensors", after=2_500_000, times=9)]
     with pytest.raises(CloudError):
         fetch(account, made.slug, run, Want.ALL)
     stand_in.site.behaviour.faults = []
-    stand_in.site.finish(made.slug, outputs=outputs())
+    stand_in.site.finish(made.slug, outputs=outputs(LARGE, LARGE))
     fetch(account, made.slug, run, Want.ALL)
-    assert run.lora("ohwx").read_bytes() == LORA
+    assert run.lora("ohwx").read_bytes() == LARGE
 
 
 def test_a_damaged_lora_is_removed_and_told(world: World) -> None:
@@ -184,8 +186,8 @@ def test_a_hostile_listing_writes_nowhere_else(name: str, world: World, tmp_path
 
 
 parts = st.sampled_from(
-    ["run", "..", ".", "", "samples", "lora", "checkpoints", "a.png", "x.safetensors", "~", "C:"]
-    + ["status.json", "progress.jsonl", "loss.png", "\\..", "a\x00.png", "ä.png", ".hidden.png"]
+    "run|..|.||samples|lora|checkpoints|a.png|x.safetensors|~|C:|status.json|progress.jsonl|loss.png"
+    "|\\..|a\x00.png|ä.png|.hidden.png".split("|")
 )
 
 

@@ -102,7 +102,7 @@ class Site:
         self.kernels: dict[str, KaggleKernel] = {}
         self.requests: list[str] = []  # "SaveKernel", "GET /output/..." in their order
         self.taken = 0  # bytes of uploads that arrived
-        self.given = 0  # bytes of outputs that were sent
+        self.continued: list[int] = []  # bytes that a client had of an output when it came back
         self.outside_listing: dict[str, bytes] = {}  # names listed as output beside the files
         self._threads: list[threading.Thread] = []
 

@@ -126,10 +126,10 @@ class _Handler(BaseHTTPRequestHandler):
             "Last-Modified": "Sun, 22 Nov 2026 00:00:00 GMT",
         }
         if start:
+            self.site.continued.append(start)
             headers["Content-Range"] = f"bytes {start}-{len(content) - 1}/{len(content)}"
         self._head(206 if start else 200, headers)
         sent = content[start:][: fault.after if fault else None]
-        self.site.given += len(sent)
         self.wfile.write(sent)
         if fault:
             raise Cut

@@ -104,9 +104,7 @@ def _load() -> Any:
 
 
 def _not_installed(error: ImportError) -> TrainingError:
-    return TrainingError(
-        "Kaggle's package cannot be loaded", why=str(error), fix=_INSTALL
-    )
+    return TrainingError("Kaggle's package cannot be loaded", why=str(error), fix=_INSTALL)
 
 
 def _limit_requests(api: Any, patience: Patience) -> None:

@@ -40,7 +40,7 @@ def parse(text: str) -> list[str]:
 
 
 def _piece(line: str) -> str:
-    """Return what one line says; in an array that was cut short, entries have lines of their own."""
+    """Return what one line says; entries of a cut array have lines of their own."""
     try:
         return _data(json.loads(line.strip().lstrip("[").rstrip(",]")))
     except (ValueError, RecursionError):
