@@ -321,11 +321,18 @@ class Site:
 
     def wait_over(self, slug: str, seconds: float = 30.0) -> Version:
         """Wait until the newest version is over."""
+        return self._wait_until(slug, lambda version: version.over, seconds)
+
+    def wait_running(self, slug: str, seconds: float = 30.0) -> Version:
+        """Wait until the newest version runs."""
+        return self._wait_until(slug, lambda version: version.state == "RUNNING", seconds)
+
+    def _wait_until(self, slug: str, holds: Callable[[Version], bool], seconds: float) -> Version:
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             with self.lock:
                 version = self.kernel(slug).versions[-1]
-                if version.over:
+                if holds(version):
                     return version
             time.sleep(0.01)
-        raise AssertionError(f"the run is not over within {seconds} s")
+        raise AssertionError(f"not within {seconds} s: it is {version.state}")
