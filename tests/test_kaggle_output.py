@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from tests.kaggle_kit import a_package, kaggle
+from tests.kaggle_kit import a_package, kaggle, ready
 from tests.kaggle_stand_in.behaviour import Fault
 from tests.kaggle_stand_in.server import StandIn
 from training import progress
@@ -16,7 +16,6 @@ from training.kaggle import cloud_run
 from training.kaggle.account import Account
 from training.kaggle.cloud_errors import CloudError, Trouble
 from training.kaggle.cloud_output import fetch, report_of, wanted
-from training.kaggle.dataset_upload import upload
 from training.kaggle.patience import Patience
 from training.kaggle.values import KernelReport, Package, Want
 from training.progress import Stage, State, Status
@@ -56,7 +55,7 @@ def outputs(lora: bytes = LORA, meant: bytes = LORA) -> dict[str, bytes]:
 def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     with kaggle(monkeypatch, tmp_path) as (stand_in, account):
         run, made = a_package(tmp_path)
-        upload(account, made)
+        ready(stand_in, made)
         cloud_run.push(account, made, resume=False, timeout_s=60)
         yield stand_in, account, run, made
 

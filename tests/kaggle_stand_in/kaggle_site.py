@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.kaggle_stand_in.behaviour import Behaviour
+from tests.kaggle_stand_in.process_tree import kill_tree
 
 USER = "someone"
 KEY = "0123456789abcdef0123456789abcdef"
@@ -237,13 +238,13 @@ class Site:
             version.state = "CANCEL_ACKNOWLEDGED"
             version.message = "Your notebook was stopped."
         if version.process is not None:
-            version.process.kill()
+            kill_tree(version.process.pid)
 
     def close(self) -> None:
         for kernel in self.kernels.values():
             for version in kernel.versions:
                 if version.process is not None:
-                    version.process.kill()
+                    kill_tree(version.process.pid)
         for thread in self._threads:
             thread.join(10)
 
@@ -265,7 +266,8 @@ class Site:
         reading = threading.Thread(target=self._read_log, args=(version, process))
         reading.start()
         ended = self._wait(version, process)
-        process.kill()
+        if not ended:
+            kill_tree(process.pid)
         code = process.wait()
         reading.join()
         with self.lock:

@@ -33,7 +33,6 @@ class Cut(Exception):  # noqa: N818 - names what is to happen
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     site: Site
-    address: str
 
     def log_message(self, *_: Any) -> None:
         """Tests have nothing to read there."""
@@ -76,10 +75,14 @@ class _Handler(BaseHTTPRequestHandler):
         if method != "IntrospectToken":
             self._check_credentials()
         with self.site.lock:
-            answer = calls.answer(self.site, method, request, self.address)
+            answer = calls.answer(self.site, method, request, self._address())
         if fault and fault.late:
             raise Cut
         self._json(answer)
+
+    def _address(self) -> str:
+        assert isinstance(self.server, ThreadingHTTPServer)
+        return f"http://127.0.0.1:{self.server.server_address[1]}"
 
     def _check_credentials(self) -> None:
         basic = base64.b64encode(f"{USER}:{KEY}".encode()).decode()
@@ -194,7 +197,6 @@ def standing_in(folder: Path, runner: Runner | None = None) -> Iterator[StandIn]
     handler = type("Handler", (_Handler,), {"site": site})
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     port = int(server.server_address[1])
-    handler.address = f"http://127.0.0.1:{port}"
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
     try:
