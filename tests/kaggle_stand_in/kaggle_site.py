@@ -67,6 +67,7 @@ class Version:
     log: list[str] = field(default_factory=list)
     process: "subprocess.Popen[str] | None" = None
     keeps_output: bool = True
+    preempted: bool = False
 
     @property
     def over(self) -> bool:
@@ -240,6 +241,14 @@ class Site:
         if version.process is not None:
             kill_tree(version.process.pid)
 
+    def preempt(self, slug: str) -> None:
+        """Take a run's machine away now."""
+        with self.lock:
+            version = self.kernel(slug).versions[-1]
+            version.preempted = True
+        assert version.process is not None
+        kill_tree(version.process.pid)
+
     def close(self) -> None:
         for kernel in self.kernels.values():
             for version in kernel.versions:
@@ -272,7 +281,7 @@ class Site:
         reading.join()
         with self.lock:
             if version.state == "RUNNING":
-                self._end(version, code, from_outside=not ended)
+                self._end(version, code, from_outside=version.preempted or not ended)
 
     def _wait(self, version: Version, process: "subprocess.Popen[str]") -> bool:
         """Wait for a run; False where it is to be ended from outside."""
