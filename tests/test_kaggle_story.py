@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.kaggle_kit import a_package, kaggle
+from tests.kaggle_kit import a_package, kaggle, ready
 from tests.kaggle_stand_in.behaviour import Fault
 from tests.kaggle_stand_in.kaggle_site import TOKEN, Runner
 from training.kaggle import cloud_run
@@ -21,7 +21,7 @@ from training.kaggle.cloud_errors import CloudError, Trouble
 from training.kaggle.cloud_log import log
 from training.kaggle.cloud_output import fetch
 from training.kaggle.dataset_upload import upload
-from training.kaggle.values import CloudState, Want
+from training.kaggle.values import CloudState, CloudStatus, Want
 from training.kaggle.verdict import verdict
 
 # Trains six steps in the notebook's stead: a step is a checkpoint, and it may be stopped at any.
@@ -203,6 +203,42 @@ def test_a_notebook_that_fails_is_told_by_the_end_of_its_log(
         state = cloud_run.status(account, made.slug)
         error = verdict(account, made.slug, run, state, fetched)
         assert "start / CUDA out of memory. See its log at" in str(error)
+
+
+def test_why_the_training_failed_is_told_in_its_own_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with kaggle(monkeypatch, tmp_path) as (stand_in, account):
+        run, made = a_package(tmp_path)
+        ready(stand_in, made)
+        cloud_run.push(account, made, resume=False, timeout_s=60)
+        said = {"state": "failed", "code": "training", "why": "The loss is NaN.", "fix": ""}
+        outputs = {"vulcan-kernel.json": json.dumps(said).encode()}
+        stand_in.site.finish(made.slug, "COMPLETE", outputs)
+        fetched = fetch(account, made.slug, run, Want.ALL)
+        error = verdict(account, made.slug, run, CloudStatus(CloudState.COMPLETE), fetched)
+        assert isinstance(error, CloudError)
+        assert error.trouble is Trouble.FAILED
+        assert str(error).startswith("the run on Kaggle failed: The loss is NaN. See its log")
+
+
+def test_an_older_runs_status_does_not_speak_for_a_run_without_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with kaggle(monkeypatch, tmp_path) as (stand_in, account):
+        run, made = a_package(tmp_path)
+        ready(stand_in, made)
+        cloud_run.push(account, made, resume=False, timeout_s=60)
+        paused = b'{"state": "paused", "stage": "train", "step": 3, "steps": 6}'
+        stand_in.site.finish(made.slug, outputs={"run/status.json": paused})
+        state = cloud_run.status(account, made.slug)
+        fetched = fetch(account, made.slug, run, Want.ALL)
+        assert verdict(account, made.slug, run, state, fetched) is None
+        cloud_run.push(account, made, resume=True, timeout_s=60)
+        stand_in.site.finish(made.slug, log=["gone\n"])
+        fetched = fetch(account, made.slug, run, Want.ALL)
+        error = verdict(account, made.slug, run, state, fetched)
+        assert "ended without a result: gone. See its log" in str(error)
 
 
 @pytest.mark.parametrize("seed", [0, 2])

@@ -180,7 +180,9 @@ def _report(account: Account, output: _Output, run: RunFolder) -> KernelReport |
     if not isinstance(table, dict):
         return None
     code, why, fix = (" ".join(str(table.get(key) or "").split()) for key in ("code", "why", "fix"))
-    return KernelReport(table.get("state") == "refused", code, why.rstrip("."), fix.rstrip("."))
+    state = table.get("state")
+    said = (code, why.rstrip("."), fix.rstrip("."))
+    return KernelReport(state == "refused", *said, failed=state == "failed")
 
 
 def _check_lora(run: RunFolder, files: list[str], notes: dict[str, str]) -> None:

@@ -111,15 +111,17 @@ class KernelReport:
 
     Attributes:
         refused: it did not begin to train.
-        code: why, as a word (``wrong_gpu``, ``no_base``, ``disk``); empty if not refused.
+        code: why, as a word (``wrong_gpu``, ``no_base``, ``disk``); empty where all is well.
         why: as a sentence.
         fix: what the user can do.
+        failed: it began to train, and could not go on.
     """
 
     refused: bool
     code: str = ""
     why: str = ""
     fix: str = ""
+    failed: bool = False
 
 
 @dataclass(frozen=True, slots=True)

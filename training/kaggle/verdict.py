@@ -42,6 +42,8 @@ def verdict(
     stands = _stands(run) if run.status.name in fetched.listed else None
     if stands and stands.state in (progress.State.DONE, progress.State.PAUSED):
         return None
+    if fetched.report is not None and fetched.report.failed:
+        return failed(fetched.report, page(account.user, slug))
     if stands and stands.state is progress.State.RUNNING:
         return stopped(stands)
     why = status.message or _tail(cloud_log.log(account, slug))
@@ -57,6 +59,12 @@ def refused(report: KernelReport, url: str) -> CloudError:
     fix = report.fix or _FIXES.get(report.code, "See {page}").format(page=url)
     what = f"the run on Kaggle would not begin ({report.code or 'no reason given'})"
     return CloudError(Trouble.REFUSED, what, why=report.why, fix=fix)
+
+
+def failed(report: KernelReport, url: str) -> CloudError:
+    """The notebook began to train, and could not go on."""
+    fix = report.fix or f"See its log at {url}"
+    return CloudError(Trouble.FAILED, "the run on Kaggle failed", why=report.why, fix=fix)
 
 
 def cancelled(url: str) -> CloudError:
