@@ -49,6 +49,27 @@ def test_without_credentials_the_sentence_says_where_to_get_some(
     assert capfd.readouterr() == ("", "")
 
 
+def test_a_token_file_that_holds_something_else_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at_home(monkeypatch, tmp_path, token="")
+    (tmp_path / ".kaggle").mkdir()
+    (tmp_path / ".kaggle" / "access_token").write_bytes(b"\xff\xfe\x00")
+    with (
+        standing_in(tmp_path / "kaggle") as stand_in,
+        pytest.raises(CloudError, match="cannot be read"),
+    ):
+        Account.open(stand_in.endpoint, BRIEF)
+
+
+def test_what_the_package_itself_refuses_is_a_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = "Kaggle's package refuses pushing: Invalid folder"
+    with kaggle(monkeypatch, tmp_path) as (_, account), pytest.raises(CloudError, match=said):
+        account.ask("pushing", lambda: account.api.kernels_push(str(tmp_path / "nowhere")))
+
+
 @pytest.mark.parametrize("kind", ["token", "key"])
 def test_refused_credentials_are_told_without_showing_them(
     kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

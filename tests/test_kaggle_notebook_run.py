@@ -18,7 +18,7 @@ from training.kaggle.values import CloudState, Want
 
 
 def notebook(*cells: str) -> str:
-    made = [
+    made: list[dict[str, object]] = [
         {
             "cell_type": "code",
             "id": f"cell-{number}",

@@ -3,6 +3,7 @@
 ``python -m tests.kaggle_stand_in.execute NOTEBOOK WORKING`` ends with 1 where a cell fails.
 """
 
+import importlib
 import os
 import subprocess
 import sys
@@ -43,9 +44,10 @@ def notebook_runner(environment: Mapping[str, str] | None = None) -> Runner:
 
 def main(notebook: Path, working: Path) -> int:
     """Execute a notebook; return the exit code."""
-    import nbformat
     from nbclient import NotebookClient
     from nbclient.exceptions import CellExecutionError
+
+    nbformat: Any = importlib.import_module("nbformat")  # typed only in part
 
     class Loud(NotebookClient):
         """Prints what cells print, as it comes."""

@@ -73,6 +73,8 @@ def _sign_in(api: Any) -> str:
         _quietly(api.authenticate)
     except SystemExit as ended:  # how the package says that it found nothing
         raise cloud_errors.no_credentials() from ended
+    except (UnicodeDecodeError, PermissionError) as error:
+        raise cloud_errors.no_credentials("a file of them cannot be read") from error
     user = api.config_values.get(api.CONFIG_NAME_USER)
     if not user:
         raise cloud_errors.no_credentials()
@@ -91,6 +93,8 @@ def _package(endpoint: str | None, patience: Patience) -> Any:
         extended = _quietly(_load)
     except ImportError as error:
         raise _not_installed(error) from error
+    except PermissionError as error:  # it makes its settings folder
+        raise TrainingError("Kaggle's settings folder cannot be made", why=str(error)) from error
     # It tells the links of uploads that it tries again, and who has one can write there.
     logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
     api = extended.KaggleApi()

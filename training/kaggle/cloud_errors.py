@@ -44,11 +44,10 @@ class CloudError(TrainingError):
         self.trouble = trouble
 
 
-def no_credentials() -> CloudError:
+def no_credentials(why: str = "") -> CloudError:
     """There is nothing that Kaggle's package could sign in with."""
-    return CloudError(
-        Trouble.CREDENTIALS, "there are no credentials for Kaggle that it accepts", fix=TOKEN
-    )
+    what = "there are no credentials for Kaggle that it accepts"
+    return CloudError(Trouble.CREDENTIALS, what, why=why, fix=TOKEN)
 
 
 def unreachable(doing: str, reason: str) -> CloudError:

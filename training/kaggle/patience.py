@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, NoReturn, TypeVar
 
 from training.kaggle import cloud_errors
+from training.kaggle.cloud_errors import CloudError, Trouble
 
 T = TypeVar("T")
 
@@ -68,7 +69,7 @@ def passes(error: Exception) -> bool:
     import requests  # comes with Kaggle's package, and is as slow to load
     import urllib3
 
-    if isinstance(error, cloud_errors.CloudError):
+    if isinstance(error, CloudError):
         return False  # was asked often enough, one call further in
     passing = (
         Interrupted,
@@ -99,13 +100,16 @@ def status_of(error: BaseException) -> int:
 
 
 def translated(doing: str, error: Exception) -> Exception:
-    """Return an error as a sentence, or itself if it is one already, or is not the network's."""
-    if isinstance(error, cloud_errors.CloudError):
+    """Return an error as a sentence, or itself if it is one already, or is the disk's."""
+    if isinstance(error, CloudError):
         return error
     if status := status_of(error):
         return cloud_errors.answered(doing, status, words_of(error))
     if passes(error):
         return cloud_errors.unreachable(doing, _reason(error))
+    if isinstance(error, ValueError):  # what Kaggle's package checks by itself
+        what = f"Kaggle's package refuses {doing}"
+        return CloudError(Trouble.FAILED, what, why=str(error).rstrip("."))
     return error
 
 
