@@ -206,7 +206,7 @@ def test_no_name_leads_out_of_the_run(name: str) -> None:
 def test_what_the_notebook_says_of_itself_is_read(world: World) -> None:
     stand_in, account, run, made = world
     stand_in.site.finish(made.slug, "COMPLETE", {"vulcan-kernel.json": REFUSED})
-    report = KernelReport(True, "wrong_gpu", "It is a P100", "Choose T4")
+    report = KernelReport(True, "wrong_gpu", "It is a P100.", "Choose T4")
     assert report_of(account, made.slug, run) == report
     assert fetch(account, made.slug, run, Want.PROGRESS).report == report
 

@@ -163,6 +163,7 @@ def test_words_of_a_refused_push_are_understood_and_kept(words: str, trouble: Tr
     error = push_refused(words, "https://www.kaggle.com/code/someone/x")
     assert error.trouble is trouble
     assert words.rstrip(".") in str(error)
+    assert ".." not in str(error)
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 409, 418, 429, 500, 503])

@@ -40,7 +40,8 @@ class CloudError(TrainingError):
     """
 
     def __init__(self, trouble: Trouble, what: str, *, why: str = "", fix: str = "") -> None:
-        super().__init__(what, why=why, fix=fix)
+        # Others' words end with a full stop, and the sentence sets its own.
+        super().__init__(what, why=why.rstrip(". "), fix=fix.rstrip(". "))
         self.trouble = trouble
 
 

@@ -181,7 +181,7 @@ def _report(account: Account, output: _Output, run: RunFolder) -> KernelReport |
         return None
     code, why, fix = (" ".join(str(table.get(key) or "").split()) for key in ("code", "why", "fix"))
     state = table.get("state")
-    said = (code, why.rstrip("."), fix.rstrip("."))
+    said = (code, why, fix)
     return KernelReport(state == "refused", *said, failed=state == "failed")
 
 

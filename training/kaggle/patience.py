@@ -109,7 +109,7 @@ def translated(doing: str, error: Exception) -> Exception:
         return cloud_errors.unreachable(doing, _reason(error))
     if isinstance(error, ValueError):  # what Kaggle's package checks by itself
         what = f"Kaggle's package refuses {doing}"
-        return CloudError(Trouble.FAILED, what, why=str(error).rstrip("."))
+        return CloudError(Trouble.FAILED, what, why=str(error))
     return error
 
 
@@ -130,7 +130,7 @@ def words_of(error: BaseException) -> str:
         words = table.get("message") if isinstance(table, dict) else None
     except (ValueError, AttributeError, RuntimeError, OSError):
         return ""
-    return " ".join(str(words).split())[:300].rstrip(". ") if words else ""
+    return " ".join(str(words).split())[:300] if words else ""
 
 
 def _retry_after(error: Exception) -> float:

@@ -51,7 +51,7 @@ def verdict(
     if status.state is CloudState.COMPLETE:
         what = "the run on Kaggle ended without a result"
     fix = f"See its log at {page(account.user, slug)}; calling this again goes on from its output"
-    return CloudError(Trouble.FAILED, what, why=why.rstrip(". "), fix=fix)
+    return CloudError(Trouble.FAILED, what, why=why, fix=fix)
 
 
 def refused(report: KernelReport, url: str) -> CloudError:
