@@ -29,7 +29,7 @@ REPOSITORIES = {
 }
 """On the Hugging Face hub: 1.6 GB in half precision, and 15 GB in single."""
 
-_PROMPTS = {Kind.FLORENCE_2: "<MORE_DETAILED_CAPTION>", Kind.BLIP_2: ""}
+_PROMPTS = {Kind.FLORENCE_2: "<MORE_DETAILED_CAPTION>", Kind.BLIP_2: None}
 _LONGEST = {Kind.FLORENCE_2: 200, Kind.BLIP_2: 60}  # tokens; a caption is one paragraph
 _BEAMS = 3  # as Florence-2's own examples
 _MOST_REPEATED = 3  # tokens in a row that may come twice: BLIP-2 repeats itself otherwise
@@ -116,6 +116,7 @@ def _loaded(kind: Kind, source: str, *, local: bool) -> Captioner:
     import transformers
 
     transformers.logging.set_verbosity_error()  # it speaks of torchvision, which is not needed
+    transformers.logging.disable_progress_bar()
     cuda = torch.cuda.is_available()
     model_class, processor_class = _classes(kind)
     model, about = model_class.from_pretrained(

@@ -35,3 +35,10 @@ class Finding:
 def only(severity: Severity, findings: Iterable[Finding]) -> tuple[Finding, ...]:
     """Return those of a severity."""
     return tuple(one for one in findings if one.severity == severity)
+
+
+def printable(name: str) -> str:
+    """Return a file's name with an escape for each sign that a line or a page cannot hold."""
+    return "".join(
+        sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in name
+    )
