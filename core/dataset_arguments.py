@@ -100,6 +100,6 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
 
 def _word(text: str) -> str:
     word = " ".join(text.split())
-    if not word or not word.isprintable() or len(word) > 100:  # noqa: PLR2004 # training/run_plan.py
+    if not word or not word.isprintable() or len(word) > 100:  # training/run_plan.py
         raise argparse.ArgumentTypeError("it must be a word of up to 100 signs")
     return word

@@ -37,7 +37,9 @@ def show_prepared(prepared: "Prepared") -> None:
     if prepared.captioned:
         lines.append(f"  {len(prepared.captioned)} captions were written by the captioner")
     if prepared.crops:
-        lines.append(f"  {prepared.crops} proposed crops lie apart: look at them before you add one")
+        lines.append(
+            f"  {prepared.crops} proposed crops lie apart: look at them before you add one"
+        )
     for file, why in list(prepared.left_out.items())[:MOST_LINES]:
         lines += _wrapped(f"left out: {printable(file)}: {why}", "  ", "    ")
     if len(prepared.left_out) > MOST_LINES:

@@ -1,4 +1,4 @@
-"""Captioners of the real classes, as small as they go, with random weights: they load and babble."""
+"""Captioners of the real classes, as small as they go, with random weights: they babble."""
 
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,20 @@ from transformers.models.blip.image_processing_pil_blip import BlipImageProcesso
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
 SPECIAL = ("<s>", "<pad>", "</s>", "<unk>", "<image>")
-WORDS = ("a", "woman", "in", "the", "garden", "with", "red", "hat", "and", "one", "tree", "paragraph")
+WORDS = (
+    "a",
+    "woman",
+    "in",
+    "the",
+    "garden",
+    "with",
+    "red",
+    "hat",
+    "and",
+    "one",
+    "tree",
+    "paragraph",
+)
 QUERIES = 4
 
 

@@ -2,7 +2,7 @@
 
 A checkpoint is a folder of transformers' kind, or comes from the hub if that is asked for. Only
 safetensors are read and no code that a checkpoint brings is run; the older repositories
-``microsoft/Florence-2-*`` need that, their converted twins ``florence-community/Florence-2-*`` do not.
+``microsoft/Florence-2-*`` need that, their twins ``florence-community/Florence-2-*`` do not.
 """
 
 import re

@@ -200,7 +200,9 @@ def _pictures(measured: Sequence[Measurement], captions: Sequence[Caption]) -> P
 def _buckets(measured: Sequence[Measurement], recipe: Recipe) -> Mapping[int, Mapping[Bucket, int]]:
     choose = partial(buckets.choose, step=recipe.bucket_step)
     return {
-        side: dict(sorted(Counter(choose(*_size(one), resolution=side) for one in measured).items()))
+        side: dict(
+            sorted(Counter(choose(*_size(one), resolution=side) for one in measured).items())
+        )
         for side in recipe.resolution
     }
 

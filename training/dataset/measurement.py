@@ -149,7 +149,7 @@ def _bar(grey: "NDArray[np.float32]") -> int:
     # A line on: the one where it ends may be half of each.
     after = grey[min(count + 1, len(grey) - 1)]
     share = float(np.mean(np.abs(after - colour) > _EDGE))
-    return count if count and share > 0.5 else 0  # noqa: PLR2004 # most of the line
+    return count if count and share > 0.5 else 0  # most of the line
 
 
 def _fitted(image: Image.Image, side: int) -> Image.Image:

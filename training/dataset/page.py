@@ -39,9 +39,12 @@ figure.error{border-color:var(--red)}figure.error,figure.warning,figure.note{col
 .pic svg{position:absolute;inset:0;width:100%;height:100%}
 .pic rect{fill:none;stroke:#fff;stroke-width:3;vector-effect:non-scaling-stroke;
 paint-order:stroke;filter:drop-shadow(0 0 2px #000)}
-figcaption{overflow-wrap:anywhere}figure ul{padding-left:1rem}summary{cursor:pointer}
+figcaption{overflow-wrap:anywhere}.told{display:-webkit-box;-webkit-box-orient:vertical;
+-webkit-line-clamp:6;overflow:hidden}figure ul{padding-left:1rem}summary{cursor:pointer}
 """
 MOST_FILES = 8  # names in a line about many pictures; each picture says it again
+MOST_OTHERS = 3
+PAIRED = ("duplicate", "near-duplicate", "same-caption", "same-name", "shared-caption")
 _NAMES = {Severity.ERROR: "Errors", Severity.WARNING: "Warnings", Severity.NOTE: "Notes"}
 
 
@@ -65,11 +68,18 @@ def _summary(report: Report) -> Iterator[str]:
     yield (
         f"<p>{count} pictures, {described} with captions. For a {report.preset} called "
         f"<b>{escape(report.trigger)}</b>, trained at {sides} pixels. "
-        f'<b class="error">{len(report.errors)} errors</b>, '
-        f'<b class="warning">{len(report.warnings)} warnings</b>, {len(report.notes)} notes.</p>'
+        f"{_counts(report)}.</p>"
     )
     if not report.exact:
         yield '<p class="grey">Tokens are estimated: no tokenizer of a text encoder is here.</p>'
+
+
+def _counts(report: Report) -> str:
+    found = zip(Severity, (report.errors, report.warnings, report.notes), strict=True)
+    return ", ".join(
+        f'<b class="{severity}">{len(those)} {severity}{"" if len(those) == 1 else "s"}</b>'
+        for severity, those in found
+    )
 
 
 def _findings(report: Report) -> Iterator[str]:
@@ -103,7 +113,8 @@ def _sizes(report: Report) -> Iterator[str]:
 
 
 def _size_row(bucket: Bucket, count: int, most: int) -> str:
-    bar = f'<svg viewBox="0 0 100 8" preserveAspectRatio="none" aria-hidden="true">{_rect(count, most)}'
+    head = '<svg viewBox="0 0 100 8" preserveAspectRatio="none" aria-hidden="true">'
+    bar = f"{head}{_rect(count, most)}"
     return f'<tr><th scope="row">{bucket}</th><td>{count}</td><td>{bar}</svg></td></tr>'
 
 
@@ -125,9 +136,7 @@ def _sheet(report: Report) -> Iterator[str]:
     measured = {one.file: one for one in report.measured}
     captions = {one.file: one.text for one in report.captions}
     files = sorted(captions, key=lambda file: _rank(about[file]))
-    cards = [
-        _card(report, file, measured.get(file), captions[file], about[file]) for file in files
-    ]
+    cards = [_card(report, file, measured.get(file), captions[file], about[file]) for file in files]
     yield f'<div class="sheet">{"".join(cards)}</div>'
 
 
@@ -144,15 +153,26 @@ def _card(
     findings: Sequence[Finding],
 ) -> str:
     worst = findings[0].severity if findings else ""
-    told = "".join(f'<li class="{each.severity}">{escape(each.text)}</li>' for each in findings)
+    told = "".join(
+        f'<li class="{each.severity}">{escape(each.text)}{_others(each, file)}</li>'
+        for each in findings
+    )
     size = ""
     if one:
         size = f'<div class="grey">{_size(report, one)}</div>'
     return (
         f'<figure class="{worst}">{_picture(report, one) if one else ""}<figcaption>'
-        f"<b>{escape(printable(file))}</b>{size}<div>{escape(printable(caption))}</div>"
+        f"<b>{escape(printable(file))}</b>{size}<div class='told'>{escape(caption)}</div>"
         f"{f'<ul>{told}</ul>' if told else ''}</figcaption></figure>\n"
     )
+
+
+def _others(one: Finding, file: str) -> str:
+    """Name the other pictures of a pair or a small group."""
+    others = [printable(other) for other in one.files if other != file]
+    if one.code not in PAIRED or len(others) > MOST_OTHERS:
+        return ""
+    return f": also {escape(', '.join(others))}"
 
 
 def _size(report: Report, one: Measurement) -> str:

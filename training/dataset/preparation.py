@@ -149,13 +149,16 @@ def _left_out(report: Report, drop_near: bool) -> dict[str, str]:
     broken = {
         file: one.text for one in report.errors if one.code != "no-pictures" for file in one.files
     }
+    described = {caption.file for caption in report.captions if caption.own.text}
     for group in set_checks.duplicates(report.measured):
-        kept = next((file for file in group if file not in broken), group[0])
+        kept = next((file for file in group if file not in broken and file in described), group[0])
         broken |= {file: f"the same as {kept}" for file in group if file != kept}
     for alike in set_checks.alike(report.measured) if drop_near else ():
         fit = [one for one in alike if one.file not in broken]
         best = max(fit, key=lambda one: one.sharpness, default=None)
-        broken |= {one.file: f"nearly the same as {best.file}" for one in fit if best and one != best}
+        broken |= {
+            one.file: f"nearly the same as {best.file}" for one in fit if best and one != best
+        }
     return broken
 
 

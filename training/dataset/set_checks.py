@@ -17,6 +17,7 @@ ADVISED = {Preset.CHARACTER: 12, Preset.STYLE: 30, Preset.CONCEPT: 15}
 NEAR = 6
 """Bits of 64 in which the perceptual hashes of near duplicates differ at most (imagededup: 10 for
 its own pHash by default, 6 finds fewer that are only alike)."""
+SHAPE = 1.5  # of near duplicates' shapes: a crop from 3:2 to 1:1 is still one
 ONE_FRAMING = 0.6
 SEEN = 5  # faces that tell of framing
 
@@ -71,7 +72,9 @@ def near_duplicates(measured: Sequence[Measurement]) -> Iterator[Finding]:
     for group in alike(measured):
         text = f"{len(group)} pictures look nearly the same"
         fix = "Keep the best of them, unless you want it to weigh more"
-        yield Finding(Severity.WARNING, "near-duplicate", tuple(one.file for one in group), text, fix)
+        yield Finding(
+            Severity.WARNING, "near-duplicate", tuple(one.file for one in group), text, fix
+        )
 
 
 def alike(measured: Sequence[Measurement]) -> list[tuple[Measurement, ...]]:
@@ -87,12 +90,20 @@ def alike(measured: Sequence[Measurement]) -> list[tuple[Measurement, ...]]:
 
     for index, one in enumerate(singles):
         for other in range(index):
-            if (one.likeness ^ singles[other].likeness).bit_count() <= NEAR:
+            if _near(one, singles[other]):
                 group[root(index)] = root(other)
     found: dict[int, list[Measurement]] = defaultdict(list)
     for index, one in enumerate(singles):
         found[root(index)].append(one)
     return [tuple(members) for members in found.values() if len(members) > 1]
+
+
+def _near(one: Measurement, other: Measurement) -> bool:
+    if (one.likeness ^ other.likeness).bit_count() > NEAR:
+        return False
+    # The hash is of a square: what was stretched to it differently is not alike.
+    shapes = sorted(each.look.width / each.look.height for each in (one, other))
+    return shapes[1] <= SHAPE * shapes[0]
 
 
 def faces(measured: Sequence[Measurement]) -> Iterator[Finding]:
@@ -103,7 +114,7 @@ def faces(measured: Sequence[Measurement]) -> Iterator[Finding]:
         text = "no face was found in any picture, so framing was not judged"
         yield Finding(Severity.NOTE, "no-faces", (), text)
     elif none:
-        text = "no face was found: it is turned away, small, covered, or the detector missed it"
+        text = "no face was found (turned away, small, covered, or missed)"
         yield Finding(Severity.NOTE, "no-face", none, text)
     if several:
         text = "more than one face was found; the LoRA cannot know which is meant"
@@ -130,6 +141,6 @@ def framing(one: Measurement) -> Framing | None:
     if not one.faces:
         return None
     share = one.faces[0].height / one.look.height
-    if share >= 0.4:  # noqa: PLR2004 # the face fills the picture
+    if share >= 0.4:  # the face fills the picture
         return Framing.CLOSE_UP
-    return Framing.PORTRAIT if share >= 0.15 else Framing.FIGURE  # noqa: PLR2004 # head and shoulders
+    return Framing.PORTRAIT if share >= 0.15 else Framing.FIGURE  # head and shoulders
