@@ -5,6 +5,7 @@ safetensors are read and no code that a checkpoint brings is run; the older repo
 ``microsoft/Florence-2-*`` need that, their twins ``florence-community/Florence-2-*`` do not.
 """
 
+import json
 import re
 from dataclasses import dataclass
 from enum import StrEnum
@@ -29,6 +30,7 @@ REPOSITORIES = {
 }
 """On the Hugging Face hub: 1.6 GB in half precision, and 15 GB in single."""
 
+_TYPES = {Kind.FLORENCE_2: "florence2", Kind.BLIP_2: "blip-2"}  # model_type in config.json
 _PROMPTS = {Kind.FLORENCE_2: "<MORE_DETAILED_CAPTION>", Kind.BLIP_2: None}
 _LONGEST = {Kind.FLORENCE_2: 200, Kind.BLIP_2: 60}  # tokens; a caption is one paragraph
 _BEAMS = 3  # as Florence-2's own examples
@@ -95,20 +97,46 @@ def load(kind: Kind, folder: Path | None, *, download: bool = False) -> Captione
     Raises:
         TrainingError: there is no such checkpoint, or it is no such model.
     """
-    if folder is not None and not (folder / "config.json").is_file():
-        raise TrainingError(
-            "is no captioner", path=folder, why="there is no config.json in it", fix=_advice(kind)
-        )
-    source = str(folder) if folder else REPOSITORIES[kind]
+    if folder is not None:
+        _refuse(kind, folder)
+    source = str(folder or (None if download else _kept(kind)) or REPOSITORIES[kind])
+    from huggingface_hub.errors import StrictDataclassError
+
     # transformers meets a strange checkpoint with all of these
-    strange = (OSError, ValueError, KeyError, TypeError, AttributeError, ImportError, RuntimeError)
+    strange = (
+        *(OSError, ValueError, KeyError, TypeError, AttributeError, ImportError, RuntimeError),
+        StrictDataclassError,
+    )
     try:
-        return _loaded(kind, source, local=folder is not None or not download)
+        return _loaded(kind, source, local=not download)
     except strange as error:
         why = " ".join(str(error).split())[:200]
         raise TrainingError(
             f"{kind} cannot be loaded from {source}", why=why, fix=_advice(kind)
         ) from error
+
+
+def _refuse(kind: Kind, folder: Path) -> None:
+    """Refuse what is of another kind; transformers would try, and then fail in its own words."""
+    try:
+        found = json.loads((folder / "config.json").read_bytes()).get("model_type")
+    except (OSError, ValueError, AttributeError):
+        why = "there is no config.json in it that can be read"
+        raise TrainingError("is no captioner", path=folder, why=why, fix=_advice(kind)) from None
+    if found != _TYPES[kind]:
+        raise TrainingError(
+            f"is no {kind}", path=folder, why=f"its type is {found!r}", fix=_advice(kind)
+        )
+
+
+def _kept(kind: Kind) -> Path:
+    """Return the checkpoint in the hub's cache; the hub's own functions ask the network even so."""
+    from huggingface_hub import try_to_load_from_cache
+
+    found = try_to_load_from_cache(REPOSITORIES[kind], "config.json")
+    if not isinstance(found, str):
+        raise TrainingError(f"{kind} is not on this machine", fix=_advice(kind))
+    return Path(found).parent
 
 
 def _loaded(kind: Kind, source: str, *, local: bool) -> Captioner:

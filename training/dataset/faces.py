@@ -57,7 +57,7 @@ class Haar:
         """See :class:`FaceDetector`."""
         import cv2
 
-        grey = cv2.equalizeHist(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY))
+        grey = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)  # the cascade evens out each window itself
         least = max(24, round(max(grey.shape) * SMALLEST))
         found = self._cascade.detectMultiScale(
             grey, scaleFactor=_STEP, minNeighbors=_NEIGHBOURS, minSize=(least, least)

@@ -99,7 +99,7 @@ def _of(
 
 
 def sharpness(image: Image.Image) -> float:
-    """Return the variance of the Laplacian, the longer side being 512 pixels.
+    """Return the variance of the Laplacian, the longer side being 512 pixels at most.
 
     Pech-Pacheco et al., Diatom autofocusing in brightfield microscopy (2000).
     """
@@ -153,8 +153,8 @@ def _bar(grey: "NDArray[np.float32]") -> int:
 
 
 def _fitted(image: Image.Image, side: int) -> Image.Image:
-    """Return the picture with its longer side that long, made larger where it is smaller."""
-    scale = side / max(image.size)
+    """Return the picture with its longer side that long at most."""
+    scale = min(1.0, side / max(image.size))
     size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
     return image.resize(size, Image.Resampling.BILINEAR)
 

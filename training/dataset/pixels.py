@@ -36,6 +36,8 @@ _large = threading.Lock()
 
 # Pillow warns of large pictures and refuses only twice as large ones: here both are refused.
 warnings.filterwarnings("error", category=Image.DecompressionBombWarning)
+# Of damaged EXIF data Pillow warns and goes on, and so does this.
+warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,15 +127,16 @@ def _seen(opened: Image.Image, least: int | None) -> tuple[Image.Image, Look]:
     if image.size != before and before[0] != before[1]:  # its sides were swapped
         width, height = height, width
     transparent = _transparent(image)
-    profile = _profile(image)
+    deep, profile = _eight_bits(image), _profile(image)
+    converted = _srgb(deep, profile) if profile else None
     told = Look(
         *(width, height, own_format, own_mode),
         turned=turned,
         transparent=transparent,
         animated=animated,
-        profile=_name(profile) if profile else "",
+        profile=_name(profile) if profile and converted else "",
     )
-    seen = _rgb(_srgb(_eight_bits(image), profile))
+    seen = _rgb(converted or deep)
     seen.info = {}  # what it said of colours, turning and places is no longer so
     return seen, told
 
@@ -171,22 +174,18 @@ def _name(profile: ImageCms.ImageCmsProfile) -> str:
     return " ".join(ImageCms.getProfileDescription(profile).split()) or "unnamed"
 
 
-def _srgb(image: Image.Image, profile: ImageCms.ImageCmsProfile | None) -> Image.Image:
-    """Bring the colours to sRGB; a profile that does not fit its picture is passed over."""
-    if profile is None:
-        return image
+def _srgb(image: Image.Image, profile: ImageCms.ImageCmsProfile) -> Image.Image | None:
+    """Bring the colours to sRGB; None if the profile does not fit the picture."""
     if image.mode == "P":
         image = image.convert("RGBA" if _transparent(image) else "RGB")
     if image.mode not in ("RGB", "RGBA", "CMYK", "L"):
-        return image
+        return None
     wanted = "RGBA" if image.mode == "RGBA" else "RGB"
+    srgb = ImageCms.createProfile("sRGB")
     try:
-        made = ImageCms.profileToProfile(
-            image, profile, ImageCms.createProfile("sRGB"), outputMode=wanted
-        )
+        return ImageCms.profileToProfile(image, profile, srgb, outputMode=wanted)
     except (ImageCms.PyCMSError, OSError, ValueError):
-        return image
-    return made or image
+        return None
 
 
 def _rgb(image: Image.Image) -> Image.Image:
