@@ -18,6 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter
 
 
@@ -87,14 +88,14 @@ def draw(folder: Path, count: int, megapixels: float) -> int:
         return sum(pool.map(one, range(count)))
 
 
-def picture(index: int, width: int, height: int, noise: np.ndarray) -> Image.Image:  # type: ignore[type-arg] # of any shape
+def picture(index: int, width: int, height: int, noise: NDArray[np.float32]) -> Image.Image:
     """Draw shapes under a camera's noise."""
     draws = np.random.default_rng(index)
     image = Image.new("RGB", (width // 4, height // 4), tuple(draws.integers(0, 256, 3).tolist()))
     pencil = ImageDraw.Draw(image)
     for _ in range(40):
-        x, y = draws.integers(0, image.width), draws.integers(0, image.height)
-        reach = draws.integers(10, image.width // 6)
+        x, y = int(draws.integers(0, image.width)), int(draws.integers(0, image.height))
+        reach = int(draws.integers(10, image.width // 6))
         colour = tuple(draws.integers(0, 256, 3).tolist())
         pencil.ellipse((x - reach, y - reach, x + reach, y + reach), fill=colour)
     large = image.filter(ImageFilter.GaussianBlur(1)).resize((width, height))

@@ -35,11 +35,9 @@ def show_prepared(prepared: "Prepared") -> None:
 
     lines = [f"{prepared.target}: {len(prepared.written)} pictures with captions"]
     if prepared.captioned:
-        lines.append(f"  {len(prepared.captioned)} captions were written by the captioner")
+        lines.append(f"  captions written by the captioner: {len(prepared.captioned)}")
     if prepared.crops:
-        lines.append(
-            f"  {prepared.crops} proposed crops lie apart: look at them before you add one"
-        )
+        lines.append(f"  proposed crops, to be looked at before one is added: {prepared.crops}")
     for file, why in list(prepared.left_out.items())[:MOST_LINES]:
         lines += _wrapped(f"left out: {printable(file)}: {why}", "  ", "    ")
     if len(prepared.left_out) > MOST_LINES:

@@ -106,7 +106,7 @@ def test_a_copy_with_captions_of_a_captioner_is_fit_for_training(
     captioned = ("--caption", "florence-2", "--captioner", model)
     assert run("prepare", folder, *words, *captioned) == 0
     shown = capsys.readouterr().out
-    assert "13 captions were written by the captioner" in shown
+    assert "captions written by the captioner: 13" in shown
     assert (tmp_path / "copy" / "3.txt").read_text().startswith("ohwx, ")
     assert run("validate", tmp_path / "copy", *words[:-2]) == 0
     assert not list(folder.glob("*.txt"))

@@ -8,6 +8,7 @@ from pathlib import Path
 from tests import dataset_kit
 from tests.dataset_kit import RECIPE, NoFaces, scene
 from training.dataset import check, page
+from training.dataset.faces import Haar
 from training.recipe import Preset
 
 VOID = ("meta", "img", "rect", "br")
@@ -38,7 +39,7 @@ class Outline(HTMLParser):
 
 
 def outline(folder: Path, preset: Preset = Preset.CONCEPT) -> Outline:
-    detector = NoFaces if preset != Preset.CHARACTER else check.faces.Haar
+    detector = NoFaces if preset != Preset.CHARACTER else Haar
     return Outline(page.write(check.check(folder, "<b>ohwx", RECIPE, preset, detector=detector)))
 
 

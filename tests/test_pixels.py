@@ -121,7 +121,7 @@ def test_a_colour_profile_other_than_srgb_is_brought_to_srgb(tmp_path: Path, mod
 
 def test_srgb_and_a_profile_that_does_not_fit_change_nothing(tmp_path: Path) -> None:
     for kind in ("sRGB", "XYZ"):
-        profile = ImageCms.ImageCmsProfile(ImageCms.createProfile(kind)).tobytes()  # type: ignore[arg-type] # both are known
+        profile = ImageCms.ImageCmsProfile(ImageCms.createProfile(kind)).tobytes()
         image = Image.new("RGB", (16, 16), (128, 128, 128))
         seen, look = pixels.look(saved(tmp_path / "a.png", image, icc_profile=profile))
         assert seen.getpixel((0, 0)) == (128, 128, 128)

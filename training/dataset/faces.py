@@ -51,7 +51,7 @@ class Haar:
         import cv2
 
         name = "haarcascade_frontalface_alt2.xml"
-        self._cascade = cv2.CascadeClassifier(str(Path(cv2.data.haarcascades) / name))
+        self._cascade = cv2.CascadeClassifier(str(Path(cv2.__file__).with_name("data") / name))
 
     def find(self, rgb: "NDArray[np.uint8]") -> tuple[Box, ...]:
         """See :class:`FaceDetector`."""

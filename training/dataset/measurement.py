@@ -50,7 +50,7 @@ class Measurement:
         file: relative to the folder, with slashes.
         sha256: of the file.
         look: what the file says.
-        sharpness: variance of the Laplacian at a fixed size; tells only compared with others.
+        sharpness: of edges, at a fixed size and contrast; tells only compared with others.
         likeness: perceptual hash (pHash), 64 bits.
         borders: bars around it.
         faces: in pixels of the upright picture, the largest first.
@@ -99,15 +99,17 @@ def _of(
 
 
 def sharpness(image: Image.Image) -> float:
-    """Return the variance of the Laplacian, the longer side being 512 pixels at most.
+    """Return the variance of the Laplacian by that of the picture, at 512 pixels at most.
 
-    Pech-Pacheco et al., Diatom autofocusing in brightfield microscopy (2000).
+    The Laplacian is Pech-Pacheco et al., Diatom autofocusing in brightfield microscopy (2000);
+    divided by the contrast, so that a faint picture with crisp edges is no blurred one.
     """
     import cv2
     import numpy as np
 
     grey = np.asarray(_fitted(image, SHARPNESS_SIDE).convert("L"))
-    return float(cv2.Laplacian(grey, cv2.CV_64F).var())
+    contrast = float(grey.astype(np.float64).var())
+    return float(cv2.Laplacian(grey, cv2.CV_64F).var()) / (contrast + 1.0)
 
 
 def likeness(image: Image.Image) -> int:

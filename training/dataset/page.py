@@ -30,7 +30,7 @@ table{border-collapse:collapse;font-variant-numeric:tabular-nums}
 th,td{padding:.25rem .8rem .25rem 0;text-align:right;font-weight:400}th{text-align:left}
 thead th{font-weight:600}td svg{width:140px;height:.8em;vertical-align:-.05em}
 td rect{fill:var(--blue)}
-.sheet{display:grid;gap:.8rem;grid-template-columns:repeat(auto-fill,minmax(150px,1fr));padding:0}
+.sheet{display:grid;align-items:start;gap:.8rem;grid-template-columns:repeat(auto-fill,minmax(150px,1fr));padding:0}
 figure{margin:0;padding:.5rem;background:var(--card);border:1px solid var(--line);
 border-radius:8px;font-size:.85rem;line-height:1.35;min-width:0}
 figure.error{border-color:var(--red)}figure.error,figure.warning,figure.note{color:inherit}

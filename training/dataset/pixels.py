@@ -14,7 +14,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
-from PIL import Image, ImageCms, ImageOps
+from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
 from training.errors import TrainingError
 
@@ -221,6 +221,6 @@ def _why(path: Path, error: Exception) -> str:
             return "it is empty"
     except OSError as other:
         return other.strerror or str(other)
-    if isinstance(error, Image.UnidentifiedImageError):
+    if isinstance(error, UnidentifiedImageError):
         return "what is in it is no picture of a known kind"
     return str(error) or type(error).__name__

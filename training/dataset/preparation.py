@@ -183,7 +183,7 @@ def _made(target: Path) -> Iterator[Path]:
     try:
         temp.chmod(0o755)  # mkdtemp makes it private
         yield temp
-        temp.replace(target)  # takes the place of an empty folder, of nothing else
+        store.publish(temp, target)  # takes the place of an empty folder, of nothing else
     except BaseException:
         shutil.rmtree(temp, ignore_errors=True)
         raise
