@@ -60,8 +60,8 @@ def prepare(arguments: argparse.Namespace) -> int:
     from training.dataset import facts, preparation
 
     page = _page(arguments)
-    for folder in filter(None, (arguments.out, arguments.crops)):
-        preparation.refuse(folder, arguments.folder)  # before minutes are spent on looking
+    # before minutes are spent on looking
+    preparation.refuse(arguments.folder, arguments.out, arguments.crops)
     captioner = _captioner(arguments)
     report = _checked(arguments)
     done = preparation.prepare(

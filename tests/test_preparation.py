@@ -160,6 +160,14 @@ class OneFace:
         return (self.box,)
 
 
+def test_crops_cannot_lie_in_the_copy_where_they_would_be_trained(tmp_path: Path) -> None:
+    report = checked(dataset_kit.folder(tmp_path / "set", 1))
+    for crops in ("copy", "copy/crops", "set/crops"):
+        with pytest.raises(TrainingError, match="must not lie in each other"):
+            preparation.prepare(report, tmp_path / "copy", crops=tmp_path / crops)
+    assert not (tmp_path / "copy").exists()
+
+
 def test_names_are_made_fit_and_stay_apart() -> None:
     names = preparation.safe_names(
         ["a.png", "a.jpg", "A.webp", "new\nline.png", os.fsdecode(b"sub/\xff.png"), "x" * 300]

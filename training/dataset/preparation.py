@@ -81,8 +81,7 @@ def prepare(
         TrainingError: a folder cannot be used, or nothing would be left.
         OSError: the disk refuses.
     """
-    for folder in filter(None, (target, crops)):
-        refuse(folder, report.folder)
+    refuse(report.folder, target, crops)
     left_out = _left_out(report, drop_near)
     files = [item.file for item in report.pictures.items if item.file not in left_out]
     if not files:
@@ -103,12 +102,19 @@ def prepare(
     return Prepared(target, names, captioned, left_out, len(proposals) if crops else 0)
 
 
-def refuse(target: Path, source: Path) -> None:
-    """Refuse a folder to write into.
+def refuse(source: Path, target: Path, crops: Path | None) -> None:
+    """Refuse folders to write into.
 
     Raises:
-        TrainingError: it is, holds or lies in the source, or holds something.
+        TrainingError: one is, holds or lies in the source or the other, or holds something.
     """
+    _refuse(target, source)
+    if crops:
+        _refuse(crops, source)
+        _refuse(crops, target)
+
+
+def _refuse(target: Path, source: Path) -> None:
     real, original = target.resolve(), source.resolve()
     if real.is_relative_to(original) or original.is_relative_to(real):
         raise TrainingError(
