@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from core import (
+    dataset_arguments,
     file_arguments,
     lora_arguments,
     pair_arguments,
@@ -17,7 +18,7 @@ STATES_TOLD = f"only those in this state, can be given often: {', '.join(STATES)
 COMMANDS = (
     *("run", "status", "jobs", "cancel", "retry", "pause", "resume", "prune"),
     *("quantize", "bake", "verify", "doctor", "rerun", "plan", "lora", "pair", "vram"),
-    "report",
+    *("report", "dataset"),
 )
 EXIT_CODES = """\
 exit codes:
@@ -55,6 +56,7 @@ def _parser() -> argparse.ArgumentParser:
     lora_arguments.add(commands)
     vram_arguments.add(commands)
     report_arguments.add(commands)
+    dataset_arguments.add(commands)
     return parser
 
 

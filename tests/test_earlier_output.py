@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from models import store
-from training import checkpoints, plan_digest, progress, recipe, run_plan
+from training import checkpoint_files, checkpoints, plan_digest, progress, recipe, run_plan
 from training.checkpoints import Standing
 from training.kaggle import earlier_output
 from training.progress import Stage, State, Status
@@ -138,7 +138,7 @@ def test_what_is_taken_can_be_gone_on_from_and_is_no_more_than_that(tmp_path: Pa
     earlier = earlier_output.find(tmp_path / "input", PLAN, own)
     assert earlier is not None
     earlier_output.take(earlier, own, PLAN)
-    there = checkpoints.newest(own.checkpoints, plan_digest.digest(PLAN, "pictures"))
+    there = checkpoint_files.newest(own.checkpoints, plan_digest.digest(PLAN, "pictures"))
     assert there is not None
     assert there.step == 6
     assert progress.read_status(own.status) == progress.read_status(theirs.status)

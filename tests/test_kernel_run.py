@@ -8,7 +8,7 @@ import pytest
 
 from models.micro import spec
 from training import recipe, run_plan
-from training.kaggle import kernel_run, known_files, pins, preflight, trainer_process
+from training.kaggle import known_files, model_file, pins, preflight, trainer_process
 from training.kaggle.kernel_run import KernelRun, Order
 from training.kaggle.places import Places
 from training.kaggle.preflight import Accelerator, Machine
@@ -144,9 +144,12 @@ def test_the_training_has_what_is_left_of_the_notebooks_time(
 ) -> None:
     prepare(bench, State.DONE)
     given: list[float] = []
-    monkeypatch.setattr(
-        trainer_process, "run", lambda _, seconds, *__: given.append(seconds) or Ended(0, "")
-    )
+
+    def note(_folder: object, seconds: float, *_: object) -> Ended:
+        given.append(seconds)
+        return Ended(0, "")
+
+    monkeypatch.setattr(trainer_process, "run", note)
     bench.run._begun -= 600
     bench.run.train()
     bench.run._begun -= 3600
@@ -187,4 +190,4 @@ def test_the_environment_says_where_things_are(
 
 
 def table() -> dict[str, list[dict[str, Any]]]:
-    return kernel_run.model_file.as_table(known_files.of(PLAN))
+    return model_file.as_table(known_files.of(PLAN))

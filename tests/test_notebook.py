@@ -20,6 +20,7 @@ from models.micro import spec
 from training import recipe
 from training.kaggle import known_files, model_file, notebook, source_archive
 from training.kaggle.model_file import Role
+from training.kaggle.preflight import Accelerator
 from training.recipe import Preset
 from training.run_plan import Backend, Plan
 
@@ -99,9 +100,7 @@ def test_the_template_alone_trains_nothing() -> None:
 @given(trigger=st.text(min_size=1, max_size=100), pictures=st.text(max_size=20))
 def test_any_trigger_word_arrives_as_it_was_written(trigger: str, pictures: str) -> None:
     plan = PLAN.model_copy(update={"trigger": trigger})
-    text = notebook._parameters(
-        plan, 3600.0, known_files.of(plan), notebook.Accelerator.T4, pictures
-    )
+    text = notebook._parameters(plan, 3600.0, known_files.of(plan), Accelerator.T4, pictures)
     told: dict[str, Any] = {}
     exec(text, told)
     assert Plan.model_validate_json(json.dumps(told["PLAN"])) == plan

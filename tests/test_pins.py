@@ -11,7 +11,10 @@ ROOT = Path(__file__).resolve().parents[1]
 PINS = pins.read(
     (ROOT / "requirements.txt").read_text(), (ROOT / "requirements-dev.txt").read_text()
 )
-MODULES = {"PIL": "pillow"}  # where a package is imported by another name
+MODULES = {
+    "PIL": "pillow",
+    "pillow_heif": "pillow-heif",
+}  # where a package is imported by another name
 # Comes with transformers; is of Kaggle's image alone.
 NOT_PINNED = {"huggingface_hub", "kaggle_secrets"}
 

@@ -12,7 +12,16 @@ from PIL import Image
 from torch import nn
 from torch.optim import AdamW
 
-from training import checkpoints, loss_chart, prior, recipe, sample_sheet, timesteps, trainer
+from training import (
+    checkpoint_files,
+    checkpoints,
+    loss_chart,
+    prior,
+    recipe,
+    sample_sheet,
+    timesteps,
+    trainer,
+)
 from training.batches import Batches
 from training.buckets import Bucket
 from training.checkpoints import Standing
@@ -204,7 +213,7 @@ def test_a_training_goes_on_from_a_checkpoint_to_the_same_bits(tmp_path: Path) -
     half = walked(standing(), 4)
     half.scale, half.growth = 512.0, 3
     checkpoints.write(tmp_path, half, "digest")
-    found = checkpoints.newest(tmp_path, "digest")
+    found = checkpoint_files.newest(tmp_path, "digest")
     assert found is not None
     again = standing()
     checkpoints.restore(found, again)
@@ -239,20 +248,20 @@ def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(
         path.unlink()
     else:
         path.with_suffix(".json").write_text("{")
-    found = checkpoints.newest(tmp_path, "digest")
+    found = checkpoint_files.newest(tmp_path, "digest")
     assert found is not None
     assert found.step == 1
 
 
 def test_a_checkpoint_of_another_plan_does_not_count(tmp_path: Path) -> None:
     checkpoints.write(tmp_path, standing(), "one")
-    assert checkpoints.newest(tmp_path, "other") is None
-    assert checkpoints.newest(tmp_path) is not None
+    assert checkpoint_files.newest(tmp_path, "other") is None
+    assert checkpoint_files.newest(tmp_path) is not None
 
 
 def test_a_checkpoint_of_another_lora_is_refused(tmp_path: Path) -> None:
     checkpoints.write(tmp_path, standing(), "digest")
-    found = checkpoints.newest(tmp_path)
+    found = checkpoint_files.newest(tmp_path)
     assert found is not None
     lora = {"a": nn.Parameter(torch.ones(2, 4))}
     with pytest.raises(TrainingError, match="another LoRA"):

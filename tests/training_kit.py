@@ -1,10 +1,15 @@
 """Pictures to train on, and runs of the micro Flux, for tests and benchmarks of training."""
 
+import importlib
+import multiprocessing
 import subprocess
 import sys
+from multiprocessing.process import BaseProcess
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import torch
 from PIL import Image
 
 from models import store
@@ -14,9 +19,11 @@ from models.micro.micro_set import MicroSet
 from models.tensor_types import FileType
 from quantize import convert
 from training import recipe, run_plan
+from training.progress import Stage
 from training.recipe import Preset
 from training.run_folder import RunFolder
 from training.run_plan import Assets, Backend, Plan
+from training.stages import stage_process
 
 ROOT = Path(__file__).resolve().parents[1]
 Q4 = spec.UNET_FILE.replace("F16.safetensors", "Q4_K_S.gguf")
@@ -49,8 +56,7 @@ def run(
     files: MicroSet,
     pictures: Path,
     backend: Backend = Backend.GGUF,
-    preset: Preset = Preset.CONCEPT,
-    **overrides: object,
+    **overrides: Any,
 ) -> RunFolder:
     """Write a run's plan and assets."""
     made = RunFolder(folder)
@@ -59,11 +65,11 @@ def run(
     plan = Plan(
         name=folder.name,
         trigger=spec.TRIGGER_WORD,
-        preset=preset,
+        preset=Preset.CONCEPT,
         backend=backend,
         base_name=unet.name,
         base_sha256=store.sha256(unet),
-        recipe=recipe.load(preset, overrides, micro=True),
+        recipe=recipe.load(Preset.CONCEPT, overrides, micro=True),
     )
     run_plan.write(made.plan, plan)
     found = files.unet.parents[1]
@@ -79,6 +85,31 @@ def run(
         ),
     )
     return made
+
+
+_CONTEXT = multiprocessing.get_context("forkserver")
+_CONTEXT.set_forkserver_preload([f"training.stages.{stage}" for stage in Stage])
+
+
+def stage(made: RunFolder, name: Stage, *more: str) -> BaseProcess:
+    """Start a stage as a process of its own, without the seconds that importing torch takes."""
+    child = _CONTEXT.Process(target=_run_stage, args=(name, [str(made.path), *more]))
+    child.start()
+    return child
+
+
+def staged(made: RunFolder, name: Stage, *more: str) -> int | None:
+    """Run a stage to its end; its exit code."""
+    child = stage(made, name, *more)
+    child.join(90)
+    return child.exitcode
+
+
+def _run_stage(name: Stage, arguments: list[str]) -> None:
+    torch.set_num_threads(1)
+    sys.argv = [str(name), *arguments]
+    module = importlib.import_module(f"training.stages.{name}")
+    sys.exit(stage_process.run(name, module.work))
 
 
 def command(made: RunFolder, *more: str) -> list[str]:

@@ -87,7 +87,7 @@ def _run(
             )
             for rank in range(world)
         ]
-        return _ended(children)
+        return ended(children)
 
 
 def _processes(arguments: argparse.Namespace) -> int:
@@ -105,7 +105,7 @@ def _processes(arguments: argparse.Namespace) -> int:
     return max(1, int(told.stdout))
 
 
-def _ended(children: list["subprocess.Popen[bytes]"]) -> int:
+def ended(children: list["subprocess.Popen[bytes]"]) -> int:
     """Wait for all; when one fails, the others are ended, too."""
     with _handing_on(children):
         codes: list[int] = []

@@ -1,16 +1,10 @@
-"""Where a training stands, on disk: the LoRA, the optimiser, the step; the two newest are kept.
+"""Where a training stands, on disk: the LoRA, the optimiser, the step. No pickles.
 
-A checkpoint is a safetensors file and, written after it, a JSON with its SHA-256. Only what has
-both, and agrees, counts: a file that a kill, a full disk or a download left damaged is passed over
-for the one before. No pickles.
+:mod:`training.checkpoint_files` says which of them count.
 """
 
-import json
-import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -19,27 +13,9 @@ from torch import nn
 from torch.optim import Optimizer
 
 from models import store
-from models.errors import ModelError
-from training import optimiser_state
+from training import checkpoint_files, optimiser_state
+from training.checkpoint_files import Checkpoint
 from training.errors import TrainingError
-
-KEPT = 2
-_NAME = re.compile(r"step-([0-9]{6,})\.json")
-
-
-@dataclass(frozen=True, slots=True)
-class Checkpoint:
-    """One on disk.
-
-    Attributes:
-        step: updates made.
-        path: its file.
-        digest: hash of what was trained (:func:`training.plan_digest.digest`).
-    """
-
-    step: int
-    path: Path
-    digest: str
 
 
 @dataclass(slots=True)
@@ -67,29 +43,10 @@ def write(folder: Path, standing: Standing, digest: str) -> Path:
     Raises:
         OSError: the disk refuses; those before stay.
     """
-    path = folder / f"step-{standing.step:06}.safetensors"
-    content = save(_tensors(standing))
-    store.atomic_write(path, content)
-    facts = {"step": standing.step, "sha256": store.sha256(path), "digest": digest}
-    store.atomic_write(path.with_suffix(".json"), json.dumps(facts, indent=1).encode())
-    for old in list(_listed(folder))[KEPT:]:
-        old.with_suffix(".json").unlink(missing_ok=True)
-        old.with_suffix(".safetensors").unlink(missing_ok=True)
+    path = checkpoint_files.path_of(folder, standing.step)
+    store.atomic_write(path, save(_tensors(standing)))
+    checkpoint_files.announce(path, standing.step, digest)
     return path
-
-
-def newest(folder: Path, digest: str | None = None) -> Checkpoint | None:
-    """Return the newest checkpoint that is whole; None where there is none.
-
-    Args:
-        folder: where they lie.
-        digest: only those of this training; None: any.
-    """
-    for path in _listed(folder):
-        found = _checked(path)
-        if found is not None and digest in (None, found.digest):
-            return found
-    return None
 
 
 def restore(checkpoint: Checkpoint, standing: Standing) -> None:
@@ -136,25 +93,3 @@ def _tensors(standing: Standing) -> dict[str, torch.Tensor]:
         **{f"optimiser/{name}": one for name, one in state.items()},
     }
     return {name: one.cpu().contiguous() for name, one in tensors.items()}
-
-
-def _listed(folder: Path) -> Iterator[Path]:
-    """Yield the JSON files of all checkpoints, the newest first."""
-    found = [path for path in folder.glob("step-*.json") if _NAME.fullmatch(path.name)]
-    yield from sorted(found, key=_step, reverse=True)
-
-
-def _step(path: Path) -> int:
-    match = _NAME.fullmatch(path.name)
-    return int(match[1]) if match else -1
-
-
-def _checked(path: Path) -> Checkpoint | None:
-    try:
-        facts: Any = json.loads(path.read_bytes())
-        tensors = path.with_suffix(".safetensors")
-        if store.sha256(tensors) != facts["sha256"]:
-            return None
-        return Checkpoint(int(facts["step"]), tensors, str(facts["digest"]))
-    except (OSError, ValueError, KeyError, TypeError, ModelError):
-        return None

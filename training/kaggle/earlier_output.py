@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from models import store
-from training import checkpoints, plan_digest, progress, run_plan
+from training import checkpoint_files, plan_digest, progress, run_plan
 from training.errors import TrainingError
 from training.kaggle import found_assets
 from training.progress import State
@@ -58,7 +58,7 @@ def judge(folder: RunFolder, plan: Plan) -> EarlierOutput | None:
     finished = status is not None and status.state is State.DONE and lora.is_file()
     if finished and status and store.sha256(lora) == status.sha256:
         return EarlierOutput(folder, plan.recipe.steps, done=True)
-    there = checkpoints.newest(folder.checkpoints)
+    there = checkpoint_files.newest(folder.checkpoints)
     return EarlierOutput(folder, there.step, done=False) if there else None
 
 
@@ -72,7 +72,7 @@ def take(earlier: EarlierOutput, own: RunFolder, plan: Plan) -> None:
     if theirs == own:
         return
     shutil.rmtree(own.path, ignore_errors=True)
-    there = checkpoints.newest(theirs.checkpoints)
+    there = checkpoint_files.newest(theirs.checkpoints)
     wanted = [theirs.progress, theirs.dataset, *sorted(theirs.samples.glob("*.png"))]
     if there is not None:
         wanted += [there.path, there.path.with_suffix(".json")]

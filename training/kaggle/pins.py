@@ -21,6 +21,7 @@ LEFT = frozenset({"torch", "numpy", "pillow", "pydantic"})
 
 ALWAYS = LEFT | {
     *("diffusers", "peft", "transformers", "accelerate", "tokenizers", "safetensors", "gguf"),
+    "pillow-heif",
 }
 EIGHT_BIT = "bitsandbytes"
 _TORCHAO_FROM = (0, 16)

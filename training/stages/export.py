@@ -5,8 +5,8 @@ import sys
 
 import torch
 
-from training import checkpoints, export, loss_chart, progress, sample_sheet
-from training.checkpoints import Checkpoint
+from training import checkpoint_files, checkpoints, export, loss_chart, progress, sample_sheet
+from training.checkpoint_files import Checkpoint
 from training.dataset import picture_set
 from training.errors import TrainingError
 from training.plan_digest import digest
@@ -21,7 +21,7 @@ def work(process: StageProcess, _arguments: argparse.Namespace) -> int:
     process.stands(State.RUNNING)
     folder, plan = process.folder, process.plan
     pictures = process.pictures()
-    last = checkpoints.newest(folder.checkpoints, digest(plan, pictures.hash))
+    last = checkpoint_files.newest(folder.checkpoints, digest(plan, pictures.hash))
     if last is None or last.step != plan.recipe.steps:
         raise TrainingError("the training is not finished", path=folder.checkpoints)
     path = folder.lora(plan.name)

@@ -6,10 +6,9 @@ import time
 
 import torch
 
-from training import adapter, checkpoints, material, plan_digest, prior
+from training import adapter, checkpoint_files, checkpoints, material, plan_digest, prior
 from training.bases import base
 from training.batches import Batches
-from training.errors import TrainingError
 from training.progress import Happened, Stage, State
 from training.ranks import Ranks, meet
 from training.sample_pictures import SamplePictures
@@ -58,18 +57,8 @@ def _prior(
 
 
 def _go_on(process: StageProcess, trainer: Trainer, digest: str) -> None:
-    """Go on from the newest checkpoint.
-
-    Raises:
-        TrainingError: there are some, but of another plan or of other pictures.
-    """
-    there = checkpoints.newest(process.folder.checkpoints, digest)
-    if there is None and checkpoints.newest(process.folder.checkpoints) is not None:
-        raise TrainingError(
-            "the checkpoints are of another plan, or of other pictures",
-            path=process.folder.checkpoints,
-            fix="Begin anew in another folder, or delete them",
-        )
+    """Go on from the newest checkpoint, if there is one."""
+    there = checkpoint_files.newest(process.folder.checkpoints, digest)
     if there is not None:
         checkpoints.restore(there, trainer.standing)
         process.tell(Happened.NOTE, text=f"goes on from update {there.step}")

@@ -4,6 +4,7 @@ import argparse
 import sys
 
 from models import base_shape, store
+from training import checkpoint_files, plan_digest
 from training.dataset import picture_set
 from training.errors import TrainingError
 from training.progress import Happened, Stage, State
@@ -17,6 +18,7 @@ def work(process: StageProcess, _arguments: argparse.Namespace) -> int:
     process.stands(State.RUNNING)
     _check_base(process)
     pictures = picture_set.read(process.assets.pictures, process.plan.trigger)
+    _check_checkpoints(process, plan_digest.digest(process.plan, pictures.hash))
     picture_set.write(process.folder.dataset, pictures)
     process.tell(Happened.NOTE, text=f"{len(pictures.items)} pictures, {process.plan.base_name}")
     return FINISHED
@@ -36,6 +38,17 @@ def _check_base(process: StageProcess) -> None:
             path=assets.unet,
             why=f"its SHA-256 is not {plan.base_sha256[:12]}...",
             fix="Name the file that will render; a LoRA learns the rounding of its own base",
+        )
+
+
+def _check_checkpoints(process: StageProcess, digest: str) -> None:
+    """Refuse to go on with checkpoints of another plan, or of other pictures."""
+    folder = process.folder.checkpoints
+    if not checkpoint_files.newest(folder, digest) and checkpoint_files.newest(folder):
+        raise TrainingError(
+            "the checkpoints are of another plan, or of other pictures",
+            path=folder,
+            fix="Begin anew in another folder, or delete them",
         )
 
 
