@@ -6,16 +6,18 @@ from its output to the end, the third finds nothing left to do.
 
 import json
 import shutil
+import subprocess
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
-import psutil
 import pytest
 
 from models import lora, store
 from models.micro import micro_set, spec
-from tests import notebook_kit, training_kit
+from tests import training_kit
+from tests.kaggle_stand_in.execute import notebook_runner
+from tests.kaggle_stand_in.process_tree import kill_tree
 from training import progress, recipe, run_plan
 from training.kaggle import notebook
 from training.progress import Happened, State
@@ -73,31 +75,39 @@ def written(place: Path, max_runtime: float = 3600) -> Path:
 
 def mounted(place: Path, output: Path) -> Path:
     """The inputs with a run's output among them, nested as newer images do."""
-    inputs = place / f"input-{output.name}"
+    inputs = place / f"input-{output.parent.name}"
     shutil.copytree(place / "input", inputs)
     shutil.copytree(output, inputs / "notebooks" / "me" / "zork")
     return inputs
 
 
+def start(
+    place: Path, inputs: Path, name: str, max_runtime: float = 3600
+) -> tuple[RunFolder, "subprocess.Popen[str]"]:
+    """Begin to run the notebook on a machine of its own."""
+    working = place / name / "working"
+    (working.parent / "temp").mkdir(parents=True)
+    working.mkdir()
+    begin = notebook_runner({"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"})
+    process = begin(written(place, max_runtime), inputs, working)
+    return RunFolder(working / "run"), process
+
+
 def execute(place: Path, inputs: Path, name: str, max_runtime: float = 3600) -> Ran:
-    code, log = notebook_kit.execute(written(place, max_runtime), inputs, place / name)
-    assert code == 0, log
-    return Ran(RunFolder(place / name / "run"), log)
+    run, process = start(place, inputs, name, max_runtime)
+    log, _ = process.communicate(timeout=110)
+    assert process.returncode == 0, log
+    return Ran(run, log)
 
 
 @pytest.fixture(scope="module")
 def taken_away(place: Path) -> Ran:
-    run = RunFolder(place / "first" / "run")
-    process = notebook_kit.start(written(place), place / "input", place / "first")
+    run, process = start(place, place / "input", "first")
     until = time.monotonic() + TAKEN_AWAY
     while not list(run.checkpoints.glob("*.json")) and time.monotonic() < until:
         assert process.poll() is None, process.communicate()[0]
         time.sleep(0.02)
-    for child in [
-        *psutil.Process(process.pid).children(recursive=True),
-        psutil.Process(process.pid),
-    ]:
-        child.kill()
+    kill_tree(process.pid)
     return Ran(run, process.communicate()[0])
 
 
