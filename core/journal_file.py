@@ -87,6 +87,8 @@ CREATE TABLE trainings (
     born INTEGER NOT NULL DEFAULT 0,    -- when that process began, in ticks since the boot
     slug TEXT NOT NULL DEFAULT '',      -- of its kernel on Kaggle
     version INTEGER NOT NULL DEFAULT 0, -- that was pushed last
+    reached INTEGER NOT NULL DEFAULT 0, -- updates made when it was pushed last
+    stuck INTEGER NOT NULL DEFAULT 0,   -- pushes in a row that added none
     told TEXT NOT NULL DEFAULT '',      -- what it does, waits for, or why it ended
     sheet TEXT NOT NULL DEFAULT '',     -- the test sheet
     created REAL NOT NULL,

@@ -11,13 +11,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from enum import Enum, auto
 from pathlib import Path
 from threading import Event
 from types import FrameType
-from typing import IO, Iterator
+from typing import IO
 
 from configs.settings import ROOT
 from core.training_process import LOG
@@ -39,8 +39,11 @@ class Outcome(Enum):
     """How a trainer ended, if it did not fail."""
 
     DONE = auto()
-    PAUSED = auto()
-    STOPPED = auto()
+    PAUSED = auto()  # at its time limit
+
+
+class Stopped(Exception):  # noqa: N818 - names what happened
+    """Somebody wants the worker to stop."""
 
 
 class Stop:
@@ -61,9 +64,14 @@ class Stop:
         if self._child is not None:
             self._child.terminate()
 
-    def wait(self, seconds: float) -> bool:
-        """Wait that long, or until it is wished; tell which."""
-        return self._asked.wait(seconds)
+    def pause(self, seconds: float) -> None:
+        """Wait that long.
+
+        Raises:
+            Stopped: it is wished.
+        """
+        if self._asked.wait(seconds):
+            raise Stopped
 
     def run(self, command: Sequence[str], log: IO[bytes], lock: int, where: Path | None) -> int:
         """Run a child to its end, which comes sooner if it is wished, and return its exit code."""
@@ -101,7 +109,7 @@ def _end_with_parent() -> None:
 
 
 def train(run: RunFolder, stop: Stop, lock: int, module: str, max_runtime: float) -> Outcome:
-    """Train until it is done, paused or stopped.
+    """Train until it is done or paused.
 
     Args:
         run: what is trained.
@@ -112,6 +120,7 @@ def train(run: RunFolder, stop: Stop, lock: int, module: str, max_runtime: float
 
     Raises:
         TrainingError: it cannot go on, in its own words.
+        Stopped: somebody wants it to stop; its state is saved.
     """
     limit = [f"--max-runtime={max_runtime:g}"] if max_runtime else []
     command = [sys.executable, "-m", module, str(run.path), *limit]
@@ -121,7 +130,7 @@ def train(run: RunFolder, stop: Stop, lock: int, module: str, max_runtime: float
         code, told = _run(run, stop, lock, command)
         if code == 0 or stop.is_asked:
             return _outcome(run, stop)
-        _refuse_to_go_on(code, told, restarts, progressed=_reached(run) > before)
+        _refuse_to_go_on(run, code, told, restarts, progressed=_reached(run) > before)
         restarts += 1
         logger.warning("the trainer ended with %d and is started again: %s", code, told)
 
@@ -143,7 +152,7 @@ def _outcome(run: RunFolder, stop: Stop) -> Outcome:
     if status is not None and status.state is State.DONE:
         return Outcome.DONE
     if stop.is_asked:
-        return Outcome.STOPPED
+        raise Stopped
     if status is not None and status.state is State.PAUSED:
         return Outcome.PAUSED
     raise TrainingError("the trainer ended without saying how", path=run.status, fix=_fix(run))
@@ -157,21 +166,27 @@ def _reached(run: RunFolder) -> tuple[int, int]:
     return furthest
 
 
-def _refuse_to_go_on(code: int, told: str, restarts: int, *, progressed: bool) -> None:
+def _refuse_to_go_on(
+    run: RunFolder, code: int, told: str, restarts: int, *, progressed: bool
+) -> None:
     """Raise unless the trainer crashed, had come further, and may be started again."""
     last = told.splitlines()[-1] if told else ""
-    has_reason = code == 1 and "Traceback" not in told and last
-    if has_reason:
-        raise TrainingError(last.removeprefix("training: ").rstrip("."))
+    if code == 1 and "Traceback" not in told and (reason := _reason(run) or last):
+        raise TrainingError(reason.rstrip("."))
     if progressed and restarts < MOST_RESTARTS:
         return
-    why = _how(code) + (f"; its last words: {last}" if last else "")
     again = f", {restarts + 1} times" if restarts else ""
     raise TrainingError(
         f"the trainer crashed{again}",
-        why=why,
-        fix="`train logs NAME` has all of it; `train resume NAME` goes on from the last checkpoint",
+        why=_how(code) + (f"; its last words: {last}" if last else ""),
+        fix="Its log has all of it; it goes on from its last checkpoint",
     )
+
+
+def _reason(run: RunFolder) -> str:
+    """Return why the trainer says that it failed; empty if it does not say so."""
+    status = progress.read_status(run.status)
+    return status.text if status is not None and status.state is State.FAILED else ""
 
 
 def _how(code: int) -> str:
@@ -196,6 +211,3 @@ def stopped_by_signals(stop: Stop) -> Iterator[None]:
     finally:
         for kind, handler in before.items():
             signal.signal(kind, handler)
-
-
-Signals = AbstractContextManager[None]

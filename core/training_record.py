@@ -65,6 +65,8 @@ class Training:
         born: when that process began, in ticks since the boot: a number can be used again.
         slug: of its kernel on Kaggle.
         version: that was pushed last.
+        reached: updates made when it was pushed last.
+        stuck: pushes in a row that added none.
         told: what it does, waits for, or why it ended.
         sheet: path of the test sheet, empty before.
         created: seconds since the epoch, as all times here.
@@ -87,6 +89,8 @@ class Training:
     born: int = 0
     slug: str = ""
     version: int = 0
+    reached: int = 0
+    stuck: int = 0
     told: str = ""
     sheet: str = ""
     ended: float | None = None
