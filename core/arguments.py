@@ -9,6 +9,7 @@ from core import (
     lora_arguments,
     pair_arguments,
     report_arguments,
+    train_arguments,
     vram_arguments,
 )
 
@@ -17,7 +18,7 @@ STATES_TOLD = f"only those in this state, can be given often: {', '.join(STATES)
 COMMANDS = (
     *("run", "status", "jobs", "cancel", "retry", "pause", "resume", "prune"),
     *("quantize", "bake", "verify", "doctor", "rerun", "plan", "lora", "pair", "vram"),
-    "report",
+    *("report", "train"),
 )
 EXIT_CODES = """\
 exit codes:
@@ -33,6 +34,8 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     arguments = list(argv)
     if not arguments or (arguments[0] not in COMMANDS and arguments[0] not in ("-h", "--help")):
         arguments.insert(0, "run")
+    if arguments[0] == "train":
+        arguments[1:] = train_arguments.with_verb(arguments[1:])
     return _parser().parse_args(arguments)
 
 
@@ -55,6 +58,7 @@ def _parser() -> argparse.ArgumentParser:
     lora_arguments.add(commands)
     vram_arguments.add(commands)
     report_arguments.add(commands)
+    train_arguments.add(commands)
     return parser
 
 

@@ -14,6 +14,7 @@ from core import (
     report_command,
     rerun_command,
     run_command,
+    train_command,
     verify_command,
     vram_command,
 )
@@ -36,5 +37,6 @@ COMMANDS: Mapping[str, Callable[[argparse.Namespace], int]] = {
     "doctor": doctor_command.run,
     "rerun": rerun_command.run,
     "report": report_command.run,
+    "train": train_command.run,
     "vram": vram_command.run,
 }

@@ -35,6 +35,7 @@ def main(argv: Sequence[str]) -> int:
     from core.prepare import PrepareError
     from models.errors import ModelError
     from quantize.errors import QuantizeError
+    from training.errors import TrainingError
 
     expected_errors = (
         BridgeError,
@@ -46,6 +47,7 @@ def main(argv: Sequence[str]) -> int:
         OSError,
         PrepareError,
         QuantizeError,
+        TrainingError,
     )
     try:
         return commands.COMMANDS[chosen.command](chosen)

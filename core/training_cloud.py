@@ -14,7 +14,7 @@ from core.status import duration
 from core.training_record import Phase, Training
 from training import progress
 from training.errors import TrainingError
-from training.kaggle.values import CloudState, CloudStatus, Fetched, Want
+from training.kaggle.values import CloudState, CloudStatus, Fetched, KernelReport, Want
 from training.progress import Event, Happened, Journalist, Stage, State
 from training.run_folder import RunFolder
 
@@ -22,7 +22,6 @@ logger = logging.getLogger(__name__)
 
 LOG = "cloud.log"  # in the run folder: what the run there printed
 MOST_STUCK = 2  # pushes in a row that may add nothing
-_TAIL = 8  # lines of the log in a failure
 
 T = TypeVar("T")
 Note = Callable[..., None]
@@ -50,6 +49,9 @@ class Cloud(Protocol):
 
     def fetch(self, want: Want) -> Fetched:
         """Bring output of the newest run into the run folder."""
+
+    def verdict(self, status: CloudStatus, report: KernelReport | None) -> TrainingError | None:
+        """Say why a run that is over gave nothing; None if it ended as it should."""
 
     def cancel(self) -> str:
         """End the newest run, or say how a person does that."""
@@ -138,21 +140,19 @@ class CloudRun:
 
     def _after(self, fetched: Fetched, status: CloudStatus) -> Phase:
         """Return what follows on an ended run."""
-        if (report := fetched.report) is not None and report.refused:
-            raise TrainingError("the cloud's machine refused it", why=report.why, fix=report.fix)
         stands = progress.read_status(self._run.status)
         if stands is not None and stands.state is State.DONE:
             return Phase.CHECKING
         if stands is not None and stands.state is State.FAILED:
             raise TrainingError(stands.text.rstrip(".") or "the training failed there")
-        if status.state is CloudState.CANCELLED:
-            raise TrainingError(
-                "the run was cancelled in the cloud", fix="Going on pushes it again, from there"
-            )
-        self._count(status)
+        why = self._patiently(lambda: self._cloud.verdict(status, fetched.report))
+        refused = fetched.report is not None and fetched.report.refused
+        if why is not None and (refused or status.state is CloudState.CANCELLED):
+            raise why
+        self._count(status, why)
         return Phase.PUSHING
 
-    def _count(self, status: CloudStatus) -> None:
+    def _count(self, status: CloudStatus, why: TrainingError | None) -> None:
         """Note how far it came; give up if it comes no further."""
         reached = _reached(self._run)
         self._stuck = 0 if reached > self._reached else self._stuck + 1
@@ -161,10 +161,9 @@ class CloudRun:
         logger.info("the run ended (%s) at update %d", status.state, reached)
         if self._stuck >= MOST_STUCK:
             self._note(stuck=0)  # a person who goes on gets both tries again
-            tail = " | ".join(self._log_lines()[-_TAIL:])
             raise TrainingError(
                 f"{MOST_STUCK} runs in a row came no further than update {self._reached}",
-                why=status.message or tail,
+                why=str(why or status.message or "each paused at once").rstrip("."),
                 fix=f"Look at {self._run.path / LOG}",
             )
 
@@ -184,12 +183,6 @@ class CloudRun:
         if lines:
             (self._run.path / LOG).write_text("\n".join(lines) + "\n", encoding="utf-8")
             take_in(self._run, lines)
-
-    def _log_lines(self) -> list[str]:
-        try:
-            return (self._run.path / LOG).read_text(encoding="utf-8").splitlines()
-        except OSError:
-            return []
 
     def _patiently(self, ask: Callable[[], T]) -> T:
         """Ask until the cloud answers."""

@@ -23,7 +23,9 @@ _PAUSE = 0.1
 
 
 def start(folder: Path, arguments: Sequence[str]) -> None:
-    """Start a worker in a session of its own; what it says goes to its log.
+    """Start a worker in a session of its own and wait until it holds the run's lock, or ended.
+
+    What it says goes to its log.
 
     Args:
         folder: the run's.
@@ -34,7 +36,7 @@ def start(folder: Path, arguments: Sequence[str]) -> None:
     """
     command = [sys.executable, "-m", "core.training_worker", f"--at={Path.cwd()}", *arguments]
     with (folder / LOG).open("ab") as log:
-        subprocess.Popen(
+        worker = subprocess.Popen(
             command,
             cwd=ROOT,
             stdin=subprocess.DEVNULL,
@@ -42,6 +44,9 @@ def start(folder: Path, arguments: Sequence[str]) -> None:
             stderr=log,
             start_new_session=True,  # closing the terminal, or Ctrl-C in it, is not for the worker
         )
+    while worker.poll() is None and not is_at_work(folder):
+        time.sleep(_PAUSE)
+    worker.returncode = worker.returncode or 0  # it is nobody's child from here on
 
 
 def is_at_work(folder: Path) -> bool:

@@ -101,7 +101,9 @@ def find(wanted: Wanted, settings: Settings, report: Report) -> Setup:
         base_sha256=store.cached_sha256(base, settings.state / prepare.HASHES),
         recipe=values,
     )
-    return Setup(plan, _assets(wanted, base, settings), edge, is_micro)
+    # What is small travels to a cloud; FLUX.1's companions are there already.
+    needed = is_micro or wanted.place is Where.LOCAL
+    return Setup(plan, _assets(wanted, base, settings, needed), edge, is_micro)
 
 
 def make(folder: Path, setup: Setup) -> None:
@@ -189,14 +191,11 @@ def _backend(asked: Backend | None, base: Path) -> Backend:
     return asked
 
 
-def _assets(wanted: Wanted, base: Path, settings: Settings) -> Assets:
+def _assets(wanted: Wanted, base: Path, settings: Settings, needed: bool) -> Assets:
     first, second = prepare.text_encoders(settings)
-    is_here = wanted.place is Where.LOCAL
 
     def companion(folder: Folder, name: str) -> Path:
-        if is_here:
-            return _file(folder, name, settings)
-        return settings.folders.models / folder / name  # the cloud has its own
+        return _file(folder, name, settings) if needed else settings.folders.models / folder / name
 
     return Assets(
         pictures=wanted.pictures.absolute(),

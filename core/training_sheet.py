@@ -82,13 +82,15 @@ def prompts(plan: Plan, *, is_micro: bool) -> tuple[str, ...]:
 
 def content(plan: Plan, *, is_micro: bool) -> bytes:
     """Return the prompt file."""
+    shown = prompts(plan, is_micro=is_micro)
     keys = {
         "pair": plan.name,
+        "prompt": shown[0],  # every file has one; the grid puts the others in its place
         "seed": SEED,
         "expand": "off",  # a trigger word may hold any sign
         "grid": {
             "lora.strength": list(STRENGTHS),
-            "prompt": list(prompts(plan, is_micro=is_micro)),
+            "prompt": list(shown),
         },
     }
     return (json.dumps(keys, indent=1, ensure_ascii=False) + "\n").encode()

@@ -101,7 +101,8 @@ class Trainings:
 
     def _read(self, rest: str, *values: str) -> list[Training]:
         return [
-            _training(row) for row in self._db.execute(f"SELECT * FROM trainings {rest}", values)  # noqa: S608 - our own words
+            _training(row)
+            for row in self._db.execute(f"SELECT * FROM trainings {rest}", values)  # noqa: S608 - our own words
         ]
 
 

@@ -1,5 +1,6 @@
-"""How far a training is, read from what its trainer wrote; and how that is told in words. Pure
-but for reading the run's progress, of which each look reads only what is new.
+"""How far a training is, read from what its trainer wrote, and how that is told in words.
+
+Pure but for the reading, of which each look takes only what is new.
 """
 
 import os

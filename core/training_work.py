@@ -10,7 +10,7 @@ from pathlib import Path
 from configs.settings import ROOT, Settings
 from core import training_child, training_pair, training_pictures, training_sheet
 from core.training_child import Stop
-from core.training_cloud import Cloud, CloudRun
+from core.training_cloud import Cloud, CloudRun, Pause
 from core.training_process import LOG
 from core.training_record import Phase, Training
 from core.training_table import Trainings
@@ -24,17 +24,18 @@ logger = logging.getLogger(__name__)
 
 _HOUR = 3600.0
 
-OpenCloud = Callable[[Training, Settings, float], Cloud]
+OpenCloud = Callable[[Training, Settings, float, Pause], Cloud]
 
 
 class Paused(Exception):  # noqa: N818 - names what happened
     """The trainer is at its time limit."""
 
 
-def _kaggle(training: Training, settings: Settings, max_runtime: float) -> Cloud:
-    from core.training_kaggle import Kaggle  # its package takes a second to load
+def kaggle(training: Training, settings: Settings, hours: float, pause: Pause) -> Cloud:
+    """Return what speaks to Kaggle for a training; nothing is asked yet."""
+    from core.training_kaggle import Kaggle
 
-    return Kaggle(training, settings, max_runtime)
+    return Kaggle(training, settings, hours, pause)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +54,7 @@ class Site:
     trainer: str
     max_runtime: float
     director: tuple[str, ...]
-    open_cloud: OpenCloud = _kaggle
+    open_cloud: OpenCloud = kaggle
 
     @property
     def hours(self) -> float:
@@ -101,8 +102,9 @@ class Work:
         return self._do_in_the_cloud(phase)
 
     def _do_in_the_cloud(self, phase: Phase) -> Phase:
-        cloud = self._site.open_cloud(self._training, self._site.settings, self._site.hours)
-        run = CloudRun(self._training, cloud, self._note, self._stop.pause)
+        site, pause = self._site, self._stop.pause
+        cloud = site.open_cloud(self._training, site.settings, site.hours, pause)
+        run = CloudRun(self._training, cloud, self._note, pause)
         return {
             Phase.UPLOADING: run.uploading,
             Phase.PUSHING: run.pushing,
