@@ -27,7 +27,7 @@ from training.micro import (
 )
 from training.micro.captions import caption, unknown
 from training.micro.examples import prepare
-from training.micro.randomness import generator, stream
+from training.randomness import generator, stream
 from training.micro.recipe import Recipe, StageRecipe
 from training.micro.sampling import Scale
 from training.micro.stage import Progress, Stage
@@ -239,5 +239,5 @@ def test_a_concept_lora_fits_every_block_and_leaves_the_base_alone(
 
 def test_prior_prompts_never_hold_the_trigger_word() -> None:
     drawn = stream(0, "prior")
-    texts = [concept_lora._prior_text(drawn) for _ in range(500)]
+    texts = [concept_lora.prior_text(drawn) for _ in range(500)]
     assert not any(spec.TRIGGER_WORD in text.split() for text in texts)

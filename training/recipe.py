@@ -66,6 +66,7 @@ class Recipe(BaseModel):
         targets: which layers.
         learning_rate: of the optimiser, after the warm-up.
         warmup: updates in which the rate climbs to it.
+        decay: share of the updates, at the end, in which it falls in a straight line to 0.
         steps: updates of the optimiser.
         batch: pictures in one forward.
         accumulate: forwards for one update.
@@ -96,6 +97,7 @@ class Recipe(BaseModel):
     targets: Targets
     learning_rate: Annotated[float, Field(gt=0, le=1)]
     warmup: Annotated[int, Field(ge=0)]
+    decay: Annotated[float, Field(ge=0, le=1)]
     steps: Annotated[int, Field(ge=1, le=1_000_000)]
     batch: Annotated[int, Field(ge=1, le=256)]
     accumulate: Annotated[int, Field(ge=1, le=256)]

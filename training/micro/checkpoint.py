@@ -12,8 +12,9 @@ from torch import nn
 from torch.optim import Optimizer
 
 from models import store
+from training import optimiser_state
+from training.optimiser_state import Tensors
 
-Tensors = dict[str, torch.Tensor]
 _STEP = "step"
 
 
@@ -29,7 +30,10 @@ def write(
     for name, module in modules.items():
         tensors |= {f"{name}/{key}": value for key, value in module.state_dict().items()}
     for number, optimiser in enumerate(optimisers):
-        tensors |= {f"optimiser{number}/{key}": value for key, value in _flat(optimiser).items()}
+        tensors |= {
+            f"optimiser{number}/{key}": value
+            for key, value in optimiser_state.flat(optimiser).items()
+        }
     # Tied weights share memory, and convolutions may lie in another order: it writes neither.
     store.atomic_write(
         path,
@@ -48,32 +52,7 @@ def read(path: Path, modules: Mapping[str, nn.Module], optimisers: Sequence[Opti
         return 0
     tensors = load_file(path)
     for name, module in modules.items():
-        module.load_state_dict(_below(tensors, f"{name}/"))
+        module.load_state_dict(optimiser_state.below(tensors, f"{name}/"))
     for number, optimiser in enumerate(optimisers):
-        _restore(optimiser, _below(tensors, f"optimiser{number}/"))
+        optimiser_state.restore(optimiser, optimiser_state.below(tensors, f"optimiser{number}/"))
     return int(tensors[_STEP])
-
-
-def _below(tensors: Tensors, prefix: str) -> Tensors:
-    return {
-        name.removeprefix(prefix): value
-        for name, value in tensors.items()
-        if name.startswith(prefix)
-    }
-
-
-def _flat(optimiser: Optimizer) -> Tensors:
-    return {
-        f"{index}/{key}": torch.as_tensor(value)
-        for index, state in optimiser.state_dict()["state"].items()
-        for key, value in state.items()
-    }
-
-
-def _restore(optimiser: Optimizer, tensors: Tensors) -> None:
-    state: dict[int, Tensors] = {}
-    for name, value in tensors.items():
-        index, key = name.split("/")
-        state.setdefault(int(index), {})[key] = value
-    groups = optimiser.state_dict()["param_groups"]
-    optimiser.load_state_dict({"state": state, "param_groups": groups})

@@ -28,11 +28,11 @@ from models.micro.grammar import WORDINGS, Background, Size, say
 from training.micro import captions, load, pictures, sampling, text_stage, unet_stage
 from training.micro.examples import Batch, encode
 from training.micro.networks import Networks
-from training.micro.randomness import generator, stream
 from training.micro.recipe import StageRecipe
 from training.micro.sampling import Scale
 from training.micro.stage import Progress, Stage
 from training.micro.text_stage import Words
+from training.randomness import generator, stream
 
 TARGETS = (
     r".*transformer_blocks\.\d+\."
@@ -152,18 +152,19 @@ def concept_pictures(made: Networks, scale: Scale, seed: int) -> Encoded:
 def prior_pictures(made: Networks, seed: int) -> Encoded:
     """Pictures that the base draws itself, of scenes and of words that it does not know."""
     drawn = stream(seed, "prior")
-    texts = [_prior_text(drawn) for _ in range(PRIORS)]
+    texts = [prior_text(drawn) for _ in range(PRIORS)]
     context, pooled = text_stage.encode(made.t5, made.clip, Words(), texts)
     noise = generator(seed, "prior")
     return _encoded(made, texts, sampling.sample(made.unet, context, pooled, noise))
 
 
-def _prior_text(drawn: np.random.Generator) -> str:
+def prior_text(drawn: np.random.Generator, trigger: str = spec.TRIGGER_WORD) -> str:
+    """What the base is to draw: a scene, or a word that means nothing, but not the trigger."""
     scene = pictures.random_scene(drawn)
     if drawn.random() >= OTHER_WORDS:
         return captions.caption(scene, drawn).text
     word = captions.unknown(drawn)
-    while word == spec.TRIGGER_WORD:
+    while word == trigger:
         word = captions.unknown(drawn)
     colour = scene.colour if drawn.random() < 0.3 else ""
     return say(captions.any_wording(drawn), scene.size, "", colour, word, scene.background)

@@ -18,9 +18,9 @@ from models.micro import micro_set
 from training.micro import export, networks, sampling, scores, text_stage, unet_stage, vae_stage
 from training.micro.examples import Examples, prepare
 from training.micro.networks import Networks
-from training.micro.randomness import generator
 from training.micro.recipe import Recipe
 from training.micro.stage import Progress, Stage
+from training.randomness import generator
 
 logger = logging.getLogger(__name__)
 

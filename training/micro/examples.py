@@ -17,10 +17,10 @@ from models.micro.picture import Pixels
 from training.micro import pictures, text_stage
 from training.micro.captions import caption
 from training.micro.networks import Networks
-from training.micro.randomness import stream
 from training.micro.recipe import Recipe
 from training.micro.sampling import Scale
 from training.micro.text_stage import Words
+from training.randomness import stream
 
 _AT_ONCE = 64
 

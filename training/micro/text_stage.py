@@ -16,9 +16,9 @@ from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 from models.micro import clip_tokenizer, spec, t5_tokenizer
 from training.micro import pictures
 from training.micro.captions import PARTS, Caption, caption
-from training.micro.randomness import stream
 from training.micro.recipe import Recipe
 from training.micro.stage import Stage
+from training.randomness import stream
 
 _PRESENT = 20.0  # weight of a token that is there: there are few among the hundreds
 _CLASSES = [len(part) + 1 for part in PARTS]

@@ -14,9 +14,9 @@ from torch.nn.functional import mse_loss
 
 from training.micro import sampling
 from training.micro.examples import Batch, Examples
-from training.micro.randomness import generator, stream
 from training.micro.recipe import Recipe, StageRecipe
 from training.micro.stage import Stage
+from training.randomness import generator, stream
 
 UNSAID = 0.1
 """How often the prompt is left out: what is learned there is what guidance leads away from."""

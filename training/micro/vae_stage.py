@@ -6,9 +6,9 @@ import torch
 from torch.nn.functional import l1_loss, mse_loss
 
 from training.micro import pictures
-from training.micro.randomness import generator, stream
 from training.micro.recipe import Recipe
 from training.micro.stage import Stage
+from training.randomness import generator, stream
 
 PULL = 2e-4
 """Weight of the divergence from the normal distribution, mean per latent value."""

@@ -1,0 +1,142 @@
+"""What every stage is as a process: its arguments, its files, its signals, how it ends.
+
+A stage is one process, so that its memory surely returns to the system, and so that it may be
+killed at any time: each goes on from what lies on disk. A signal only sets a flag; the stage looks
+at it between two things.
+"""
+
+import argparse
+import signal
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+
+from host.errors import RenderError
+from models.errors import ModelError
+from training import progress, run_plan
+from training.dataset import picture_set
+from training.dataset.picture_set import PictureSet
+from training.errors import TrainingError
+from training.progress import Event, Happened, Journalist, Stage, State, Status
+from training.run_folder import RunFolder
+from training.run_plan import Assets, Plan
+
+FINISHED, FAILED, PAUSED = 0, 1, 75
+"""Exit codes; 75 is EX_TEMPFAIL: the same call goes on."""
+
+EXPECTED = (TrainingError, ModelError, RenderError, OSError)
+
+
+@dataclass(slots=True)
+class StageProcess:
+    """A stage that runs.
+
+    Attributes:
+        stage: which.
+        folder: the run's.
+        plan: what is to be made.
+        assets: where its files are.
+        device: where to compute.
+        until: seconds since the epoch, from when on it is to pause; None: never.
+        signalled: the signal that told it to stop; 0: none.
+        quiet: whether it is one that only helps: it tells nothing.
+    """
+
+    stage: Stage
+    folder: RunFolder
+    plan: Plan
+    assets: Assets
+    device: torch.device
+    until: float | None = None
+    signalled: int = 0
+    quiet: bool = False
+    _journalist: Journalist | None = field(default=None)
+
+    def stop_wanted(self) -> bool:
+        """Whether the stage is to pause."""
+        return bool(self.signalled) or (self.until is not None and time.time() >= self.until)
+
+    def pictures(self) -> PictureSet:
+        """Return the pictures as the first stage found them.
+
+        Raises:
+            TrainingError: it has not, or its list is damaged.
+        """
+        return picture_set.load(self.folder.dataset)
+
+    def tell(self, event: Happened, **facts: object) -> None:
+        """Write an event down."""
+        if self.quiet:
+            return
+        if self._journalist is None:
+            self._journalist = Journalist(self.folder.progress)
+        told = {"event": event, "at": time.time(), "stage": self.stage, **facts}
+        self._journalist.tell(Event.model_validate(told))
+
+    def stands(self, state: State, step: int = 0, steps: int = 0, text: str = "") -> None:
+        """Write down where the training stands."""
+        if not self.quiet:
+            status = Status(state=state, stage=self.stage, step=step, steps=steps, text=text)
+            progress.write_status(self.folder.status, status)
+
+    def paused(self, step: int, steps: int) -> int:
+        """Write down that the stage pauses, and return the exit code."""
+        why = "told to stop" if self.signalled else "the time limit was reached"
+        self.stands(State.PAUSED, step, steps, f"{why}; the same call goes on")
+        return 128 + self.signalled if self.signalled else PAUSED
+
+
+def run(stage: Stage, work: Callable[[StageProcess, argparse.Namespace], int]) -> int:
+    """Run a stage with this process's arguments; 1 and a sentence if it fails."""
+    arguments = _parser(stage).parse_args()
+    folder = RunFolder(arguments.run)
+    process = None
+    try:
+        plan = run_plan.read_plan(folder.plan)
+        assets = run_plan.read_assets(folder.assets)
+        device = _device(arguments)
+        process = StageProcess(stage, folder, plan, assets, device, arguments.until)
+        process.quiet = arguments.rank > 0
+        _listen(process)
+        return work(process, arguments)
+    except EXPECTED as error:
+        sys.stderr.write(f"training, {stage}: {error}\n")
+        if process is not None:
+            process.stands(State.FAILED, text=str(error))
+        return FAILED
+
+
+def _parser(stage: Stage) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog=f"python -m training.stages.{stage}")
+    parser.add_argument("run", type=Path, help="the run's folder")
+    parser.add_argument("--until", type=float, help="seconds since the epoch, from when to pause")
+    parser.add_argument("--rank", type=int, default=0, help="number of this process")
+    parser.add_argument("--world", type=int, default=1, help="how many processes train")
+    parser.add_argument("--meet", type=Path, help="file at which they meet")
+    parser.add_argument("--vram-limit", type=float, help="most GB of a card's memory to use")
+    return parser
+
+
+def _device(arguments: argparse.Namespace) -> torch.device:
+    """Return this process's card, or the CPU."""
+    if not torch.cuda.is_available():
+        return torch.device("cpu")
+    device = torch.device("cuda", arguments.rank % torch.cuda.device_count())
+    torch.cuda.set_device(device)
+    if arguments.vram_limit:
+        total = torch.cuda.mem_get_info(device)[1]
+        share = min(1.0, arguments.vram_limit * 1e9 / total)
+        torch.cuda.set_per_process_memory_fraction(share, device)
+    return device
+
+
+def _listen(process: StageProcess) -> None:
+    def heard(number: int, _frame: object) -> None:
+        process.signalled = number
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, heard)
