@@ -20,6 +20,7 @@ from training.kaggle import cloud_errors
 from training.kaggle.patience import Interrupted, Patience
 
 PRODUCTION = "https://api.kaggle.com"
+_INSTALL = "pip install -r requirements.txt (kaggle 2.2.4 needs six, too, and does not say so)"
 
 T = TypeVar("T")
 
@@ -104,7 +105,7 @@ def _load() -> Any:
 
 def _not_installed(error: ImportError) -> TrainingError:
     return TrainingError(
-        "Kaggle's package is not installed", why=str(error), fix="pip install kaggle"
+        "Kaggle's package cannot be loaded", why=str(error), fix=_INSTALL
     )
 
 

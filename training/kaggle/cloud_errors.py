@@ -28,6 +28,7 @@ class Trouble(StrEnum):
     NETWORK = "network"  # no connection, or Kaggle is down
     REFUSED = "refused"  # the notebook would not begin (wrong GPU, no base, no room)
     CANCELLED = "cancelled"  # by the user, on the site
+    STOPPED = "stopped"  # at the time limit, or its machine was taken away; goes on
     FAILED = "failed"  # the run, or something else
 
 

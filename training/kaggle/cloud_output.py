@@ -50,16 +50,18 @@ def fetch(account: Account, slug: str, run: RunFolder, want: Want) -> Fetched:
         OSError: the disk refuses.
     """
     notes = _read_notes(run)
-    files: list[str] = []
+    files, listed = [], []
     report: KernelReport | None = None
     for output in _sorted(_listing(account, slug)):
         if output.name == REPORT:
             report = _report(account, output, run)
-        elif (name := wanted(output.name, want)) and _bring(account, output, run, name, notes):
-            files.append(name)
-            _write_notes(run, notes)
+        elif name := wanted(output.name, want):
+            listed.append(name)
+            if _bring(account, output, run, name, notes):
+                files.append(name)
+                _write_notes(run, notes)
     _check_lora(run, files, notes)
-    return Fetched(tuple(sorted(files)), report)
+    return Fetched(tuple(sorted(files)), tuple(sorted(listed)), report)
 
 
 def wanted(name: str, want: Want) -> str:

@@ -128,10 +128,12 @@ class Fetched:
 
     Attributes:
         files: names relative to the run's folder, sorted: those that are new or changed.
+        listed: the same for all that was there to be fetched, new or not.
         report: what the notebook says of itself; None where it left nothing.
     """
 
     files: tuple[str, ...]
+    listed: tuple[str, ...]
     report: KernelReport | None
 
 

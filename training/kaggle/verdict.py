@@ -10,7 +10,7 @@ from training.errors import TrainingError
 from training.kaggle import cloud_log
 from training.kaggle.account import Account
 from training.kaggle.cloud_errors import CloudError, Trouble
-from training.kaggle.values import CloudState, CloudStatus, KernelReport, page
+from training.kaggle.values import CloudState, CloudStatus, Fetched, KernelReport, page
 from training.run_folder import RunFolder
 
 _TAIL = 3  # lines of the log
@@ -23,7 +23,7 @@ _FIXES = {  # where the notebook says none
 
 
 def verdict(
-    account: Account, slug: str, run: RunFolder, status: CloudStatus, report: KernelReport | None
+    account: Account, slug: str, run: RunFolder, status: CloudStatus, fetched: Fetched
 ) -> CloudError | None:
     """Judge a run that is over and was fetched.
 
@@ -33,12 +33,15 @@ def verdict(
     Raises:
         CloudError: Kaggle cannot be reached.
     """
-    if report is not None and report.refused:
-        return refused(report, page(account.user, slug))
+    if fetched.report is not None and fetched.report.refused:
+        return refused(fetched.report, page(account.user, slug))
     if status.state is CloudState.CANCELLED:
         return cancelled(page(account.user, slug))
-    if status.state is CloudState.COMPLETE and _ended_well(run):
+    stands = _stands(run) if run.status.name in fetched.listed else None
+    if stands and stands.state in (progress.State.DONE, progress.State.PAUSED):
         return None
+    if stands and stands.state is progress.State.RUNNING:
+        return stopped(stands)
     why = status.message or _tail(cloud_log.log(account, slug))
     what = "the run on Kaggle failed"
     if status.state is CloudState.COMPLETE:
@@ -63,12 +66,22 @@ def cancelled(url: str) -> CloudError:
     )
 
 
-def _ended_well(run: RunFolder) -> bool:
+def stopped(stands: progress.Status) -> CloudError:
+    """The training was ended from outside: its own last word is that it runs."""
+    return CloudError(
+        Trouble.STOPPED,
+        "the run on Kaggle was ended from outside",
+        why=f"it was at {stands.stage} {stands.step} of {stands.steps}; a run ends so at Kaggle's "
+        "time limit, or when its machine is taken away",
+        fix="Call this again to go on from its last checkpoint",
+    )
+
+
+def _stands(run: RunFolder) -> progress.Status | None:
     try:
-        status = progress.read_status(run.status)
+        return progress.read_status(run.status)
     except TrainingError:
-        return False
-    return status is not None and status.state in (progress.State.DONE, progress.State.PAUSED)
+        return None
 
 
 def _tail(lines: list[str]) -> str:
