@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from core import (
+    dataset_arguments,
     file_arguments,
     lora_arguments,
     pair_arguments,
@@ -18,7 +19,7 @@ STATES_TOLD = f"only those in this state, can be given often: {', '.join(STATES)
 COMMANDS = (
     *("run", "status", "jobs", "cancel", "retry", "pause", "resume", "prune"),
     *("quantize", "bake", "verify", "doctor", "rerun", "plan", "lora", "pair", "vram"),
-    *("report", "train"),
+    *("report", "dataset", "train"),
 )
 EXIT_CODES = """\
 exit codes:
@@ -58,6 +59,7 @@ def _parser() -> argparse.ArgumentParser:
     lora_arguments.add(commands)
     vram_arguments.add(commands)
     report_arguments.add(commands)
+    dataset_arguments.add(commands)
     train_arguments.add(commands)
     return parser
 

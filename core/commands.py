@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 
 from core import (
     bake_command,
+    dataset_command,
     doctor_command,
     lora_command,
     pair_command,
@@ -39,4 +40,5 @@ COMMANDS: Mapping[str, Callable[[argparse.Namespace], int]] = {
     "report": report_command.run,
     "train": train_command.run,
     "vram": vram_command.run,
+    "dataset": dataset_command.run,
 }

@@ -15,7 +15,7 @@ closing that, or Ctrl-C, leaves it running. The same call again goes on where it
 """
 EPILOG = """\
   train DIR --name NAME --type TYPE   begin, or go on (the same as `train start DIR ...`)
-  train resume NAME                   go on with one that stopped or failed
+  train resume NAME, train NAME       go on with one that stopped or failed
   train status [NAME], train list     how trainings stand
   train logs NAME [-f]                what its worker and trainer said
   train stop NAME                     stop it; what was trained is saved
@@ -56,9 +56,11 @@ def with_verb(arguments: Sequence[str]) -> list[str]:
 
 def _add_start(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     start = _verb(verbs, "start", "begin a training, or go on with it (the default)")
-    start.add_argument("pictures", type=Path, metavar="DIR", help="pictures, captions beside them")
-    start.add_argument("--name", required=True, help="of the LoRA, and of its pair")
-    start.add_argument("--type", required=True, choices=TYPES, help="what it is to learn")
+    start.add_argument(
+        "pictures", type=Path, metavar="DIR", help="pictures, captions beside them as .txt"
+    )
+    start.add_argument("--name", help="of the LoRA, and of its pair")
+    start.add_argument("--type", choices=TYPES, help="what it is to learn")
     start.add_argument("--on", choices=PLACES, help="where (default: training.place)")
     start.add_argument(
         "--trigger", default="", metavar="WORD", help="that calls it (default: NAME)"

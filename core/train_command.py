@@ -49,6 +49,11 @@ def run(arguments: argparse.Namespace) -> int:
 def start(arguments: argparse.Namespace) -> int:
     """Begin a training, or go on with the one of that name."""
     settings = load_settings(arguments)
+    if not arguments.pictures.is_dir():
+        return _go_on(_meant(arguments, settings.state), settings, arguments)
+    if not arguments.name or not arguments.type:
+        fix = "Say it so: director.py train DIR --name ohwx --type character (or style, concept)"
+        raise TrainingError("a new training needs a --name and a --type", fix=fix)
     refuse_unsafe(settings.state)
     wanted = _wanted(arguments, settings)
     with _shown() as report:
@@ -70,7 +75,7 @@ def resume(arguments: argparse.Namespace) -> int:
 
 def _wanted(arguments: argparse.Namespace, settings: Settings) -> Wanted:
     return Wanted(
-        pictures=_pictures(arguments.pictures, settings.state),
+        pictures=arguments.pictures.absolute(),
         name=arguments.name,
         preset=Preset(arguments.type),
         place=Where(arguments.on or settings.training.place),
@@ -81,16 +86,21 @@ def _wanted(arguments: argparse.Namespace, settings: Settings) -> Wanted:
     )
 
 
-def _pictures(folder: Path, state: Path) -> Path:
-    """Refuse what is no folder; who meant a training's name is told the verb."""
-    if folder.is_dir():
-        return folder.absolute()
-    fix = ""
-    if (state / TRAININGS).is_dir():
-        with closing(Trainings(state, time.time)) as table:
-            known = table.named(folder.name)
-        fix = f"To go on with a training: director.py train resume {known.name}" if known else ""
-    raise TrainingError("there is no such folder of pictures", path=folder, fix=fix)
+def _meant(arguments: argparse.Namespace, state: Path) -> Training:
+    """Return the training that is named where a folder would stand; nothing else may be said.
+
+    Raises:
+        TrainingError: it is neither.
+    """
+    given = arguments.pictures
+    known = train_verbs.known(str(given), state)
+    if known is None:
+        fix = "Put pictures into a folder, captions beside them, and name that"
+        raise TrainingError("there is no such folder of pictures", path=given, fix=fix)
+    if arguments.name or arguments.type or arguments.set:
+        fix = f"Leave the options out to go on with it: director.py train {given}"
+        raise TrainingError(f"{given} is a training, and no folder of pictures", fix=fix)
+    return known
 
 
 def _found_or_made(

@@ -29,6 +29,18 @@ _PATIENCE = SAVING + 30.0  # seconds for a worker to end
 _OVER_THERE = (Phase.RUNNING, Phase.FETCHING)
 
 
+def known(name: str, state: Path) -> Training | None:
+    """Return the newest training of a name, or the one with an id; None if there is none.
+
+    Raises:
+        JournalError: the database cannot be used.
+    """
+    if not (state / FILE).exists():
+        return None
+    with closing(Trainings(state, time.time)) as table:
+        return table.named(name)
+
+
 def find(name: str, state: Path) -> Training:
     """Return the newest training of a name, or the one with an id.
 
@@ -36,13 +48,9 @@ def find(name: str, state: Path) -> Training:
         TrainingError: there is none.
         JournalError: the database cannot be used.
     """
-    known: list[str] = []
-    if (state / FILE).exists():
-        with closing(Trainings(state, time.time)) as table:
-            if found := table.named(name):
-                return found
-            known = [one.name for one in table.all()]
-    there = ", ".join(dict.fromkeys(known))
+    if found := known(name, state):
+        return found
+    there = ", ".join(dict.fromkeys(one.name for one in _all(state)))
     raise TrainingError(
         f"there is no training {name!r}",
         why=f"there are: {there}" if there else "none was begun yet",

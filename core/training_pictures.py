@@ -1,13 +1,22 @@
-"""Whether a folder of pictures is still the one that a training began with.
+"""A training's pictures: whether they are still those it began with, and fit to be trained on.
 
-One hash over the bytes of pictures and captions, whatever they are called. It decodes nothing:
-what is in the pictures is :mod:`training.dataset`'s.
+The first is one hash over the bytes of pictures and captions, whatever they are called. The second
+is :mod:`training.dataset.check`'s, of which the run folder gets the page.
 """
 
 import hashlib
+import logging
 from pathlib import Path
 
 from models import store
+from training.errors import TrainingError
+from training.run_folder import RunFolder
+from training.run_plan import Assets, Plan
+
+logger = logging.getLogger(__name__)
+
+PAGE = "dataset.html"  # in the run folder
+_TOLD = 3  # errors in the sentence; the page has them all
 
 _CAPTION = ".txt"
 
@@ -20,7 +29,6 @@ def fingerprint(folder: Path) -> str:
         OSError: one cannot be read.
     """
     from training.dataset import picture_set, pixels  # Pillow
-    from training.errors import TrainingError
 
     files = picture_set.picture_files(folder)
     if not files:
@@ -33,3 +41,34 @@ def fingerprint(folder: Path) -> str:
 def _caption(picture: Path) -> str:
     path = picture.with_suffix(_CAPTION)
     return store.sha256(path) if path.is_file() else ""
+
+
+def validate(run: RunFolder, plan: Plan, assets: Assets) -> str:
+    """Check the pictures and write the page about them.
+
+    Returns:
+        What was found, in a line.
+
+    Raises:
+        TrainingError: they cannot be trained on as they are.
+        OSError: the disk refuses.
+    """
+    from training.dataset import check, page, token_count  # OpenCV
+
+    counters = token_count.find(assets.t5, assets.clip_l, assets.models)
+    report = check.check(assets.pictures, plan.trigger, plan.recipe, plan.preset, counters=counters)
+    path = run.path / PAGE
+    store.atomic_write(path, page.write(report).encode())
+    for finding in (*report.errors, *report.warnings):
+        logger.warning("%s", finding)
+    if report.errors:
+        more = len(report.errors) - _TOLD
+        raise TrainingError(
+            "the pictures cannot be trained on as they are",
+            path=assets.pictures,
+            why="; ".join(finding.text for finding in report.errors[:_TOLD])
+            + (f"; and {more} more" if more > 0 else ""),
+            fix=f"Look at {path}; `director.py dataset prepare` makes a cleaned copy",
+        )
+    told = f"{len(report.pictures.items)} pictures, {len(report.warnings)} warnings"
+    return f"{told}: see {path}" if report.warnings else told

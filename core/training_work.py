@@ -114,8 +114,6 @@ class Work:
 
     def _validate(self) -> None:
         """Look at pictures and captions before anything costs time."""
-        from training.dataset import picture_set  # Pillow
-
         plan, assets = self._plan(), self._assets()
         if training_pictures.fingerprint(assets.pictures) != self._training.pictures:
             raise TrainingError(
@@ -123,8 +121,8 @@ class Work:
                 path=assets.pictures,
                 fix="Put them back, or train anew: --fresh, or another --name",
             )
-        found = picture_set.read(assets.pictures, plan.trigger)
-        self._note(told=f"{len(found.items)} pictures")
+        told = training_pictures.validate(self._run, plan, assets)
+        logger.info("%s", told)
 
     def _train(self) -> None:
         outcome = training_child.train(

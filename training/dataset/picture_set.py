@@ -7,12 +7,14 @@ it put in front (ai-toolkit does the same). Only reads.
 
 import hashlib
 import json
+import re
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from models import store
-from training.dataset import pixels
+from training.dataset import caption_file, pixels
 from training.errors import TrainingError
 
 PLACEHOLDER = "[trigger]"
@@ -63,11 +65,26 @@ def read(folder: Path, trigger: str) -> PictureSet:
             path=folder,
             fix=f"Put some there: {', '.join(pixels.SUFFIXES)}",
         )
-    return PictureSet(items, _hash(items))
+    return of(items)
+
+
+def of(items: Iterable[Item]) -> PictureSet:
+    """Return the set of these pictures."""
+    ordered = tuple(items)
+    return PictureSet(ordered, _hash(ordered))
 
 
 def picture_files(folder: Path) -> list[Path]:
     """Return the pictures below a folder, sorted; hidden files and folders do not count.
+
+    Raises:
+        TrainingError: there is no such folder.
+    """
+    return [path for path in all_files(folder) if path.suffix.lower() in pixels.SUFFIXES]
+
+
+def all_files(folder: Path) -> list[Path]:
+    """Return the files below a folder, sorted; hidden ones do not count, links are not entered.
 
     Raises:
         TrainingError: there is no such folder.
@@ -77,16 +94,20 @@ def picture_files(folder: Path) -> list[Path]:
     return sorted(
         path
         for path in folder.rglob("*")
-        if path.suffix.lower() in pixels.SUFFIXES
+        if not any(part.startswith(".") for part in path.relative_to(folder).parts)
         and path.is_file()
-        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
     )
+
+
+def holds(caption: str, trigger: str) -> bool:
+    """Return whether a caption holds the trigger word, as a word of its own."""
+    return bool(re.search(rf"(?<!\w){re.escape(trigger)}(?!\w)", caption, re.IGNORECASE))
 
 
 def with_trigger(caption: str, trigger: str) -> str:
     """Return a caption that holds the trigger word."""
     text = " ".join(caption.split()).replace(PLACEHOLDER, trigger)
-    if trigger.lower() in text.lower():
+    if holds(text, trigger):
         return text
     return f"{trigger}, {text}" if text else trigger
 
@@ -97,7 +118,8 @@ def write(path: Path, pictures: PictureSet) -> None:
     Raises:
         OSError: the disk refuses.
     """
-    store.atomic_write(path, json.dumps(asdict(pictures), indent=1, ensure_ascii=False).encode())
+    # ASCII only, so that a file name that is no UTF-8 survives.
+    store.atomic_write(path, json.dumps(asdict(pictures), indent=1).encode())
 
 
 def load(path: Path) -> PictureSet:
@@ -120,18 +142,10 @@ def _item(folder: Path, path: Path, trigger: str) -> Item:
         sha256=store.sha256(path),
         width=image.width,
         height=image.height,
-        caption=with_trigger(_caption(path), trigger),
+        caption=with_trigger(caption_file.read(path).text, trigger),
     )
-
-
-def _caption(path: Path) -> str:
-    """Return what the ``.txt`` beside a picture says; empty where there is none."""
-    try:
-        return path.with_suffix(".txt").read_text(encoding="utf-8-sig", errors="replace")
-    except FileNotFoundError:
-        return ""
 
 
 def _hash(items: tuple[Item, ...]) -> str:
     lines = sorted(f"{item.sha256} {item.caption}" for item in items)
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+    return hashlib.sha256("\n".join(lines).encode(errors="replace")).hexdigest()
