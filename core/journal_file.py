@@ -82,7 +82,7 @@ CREATE TABLE trainings (
     folder TEXT NOT NULL,       -- its run folder
     pictures TEXT NOT NULL,     -- core.training_pictures.fingerprint of its folder of pictures
     unet TEXT NOT NULL,         -- the file that will draw with the LoRA
-    changed TEXT NOT NULL DEFAULT '{}', -- recipe values that flags gave
+    flags TEXT NOT NULL DEFAULT '[]',   -- of its worker's command line
     pid INTEGER NOT NULL DEFAULT 0,     -- its newest worker
     born INTEGER NOT NULL DEFAULT 0,    -- when that process began, in ticks since the boot
     slug TEXT NOT NULL DEFAULT '',      -- of its kernel on Kaggle

@@ -5,10 +5,11 @@ The other verbs are :mod:`core.train_verbs`'.
 """
 
 import argparse
+import json
 import os
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
 
@@ -163,24 +164,26 @@ def _go_on(training: Training, settings: Settings, arguments: argparse.Namespace
         return 0
     with closing(Trainings(settings.state, time.time)) as table:
         if not training_process.is_at_work(training.folder):
-            table.moved(training.id, state=State.WORKING, told="", ended=None)
-            training_process.start(training.folder, _worker(training, arguments))
+            flags = _flags(arguments) or json.loads(training.flags)
+            table.moved(
+                training.id, state=State.WORKING, told="", ended=None, flags=json.dumps(flags)
+            )
+            training_process.start(training.folder, [training.id, *flags])
         if arguments.no_follow:
             train_report.leaving(training)
             return 0
         return train_follow.follow(training.id, table)
 
 
-def _worker(training: Training, arguments: argparse.Namespace) -> Sequence[str]:
-    """Return the worker's command line: with it, it has the settings that we have."""
+def _flags(arguments: argparse.Namespace) -> list[str]:
+    """Return the worker's flags: with them, it has the settings that we have."""
     paths = {name: getattr(arguments, name) for name in ("config", "inbox", "outbox", "models")}
-    return (
-        training.id,
+    return [
         *(f"--{name}={path.absolute()}" for name, path in paths.items() if path),
         *(f"--host={use}" for use in arguments.host or ()),
         *([f"--max-runtime={arguments.max_runtime:g}"] if arguments.max_runtime else []),
         *([f"--trainer={arguments.trainer}"] if arguments.trainer else []),
-    )
+    ]
 
 
 def _write_notebook(path: Path, setup: Setup, settings: Settings, hours: float) -> int:

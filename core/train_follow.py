@@ -83,7 +83,7 @@ def _plain(training: str, table: Trainings, tail: Tail) -> None:
         for event in events:
             if line := _told(event):
                 _say(line)
-        if events and time.monotonic() >= next_line:
+        if events and tail.view.step and time.monotonic() >= next_line:
             _say(training_view.steps_line(tail.view))
             next_line = time.monotonic() + _PLAIN_EVERY
         if is_over:
@@ -94,6 +94,8 @@ def _plain(training: str, table: Trainings, tail: Tail) -> None:
 def _told(event: Event) -> str:
     """Say what is worth a line of its own."""
     match event.event:
+        case Happened.STAGE:
+            return str(event.stage)
         case Happened.SAMPLE:
             return f"sample {event.file}"
         case Happened.NOTE | Happened.SKIP:

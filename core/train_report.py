@@ -17,7 +17,7 @@ from core.training_view import Tail, View
 from training.run_folder import RunFolder
 
 _MARKS = {State.DONE: "green", State.FAILED: "bold red", State.STOPPED: "yellow"}
-_COLUMNS = 3  # of the table of values
+_COLUMNS = 2  # of the table of values
 _TOLD = 5  # lines of a log for a worker that is gone
 
 

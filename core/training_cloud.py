@@ -186,16 +186,20 @@ class CloudRun:
 
     def _patiently(self, ask: Callable[[], T]) -> T:
         """Ask until the cloud answers."""
-        pauses = self._pace.pauses()
+        pauses, was_away = self._pace.pauses(), False
         while True:
             self._pause(0)
             try:
-                return ask()
+                answer = ask()
             except CloudAway as error:
-                pause = next(pauses)
+                pause, was_away = next(pauses), True
                 logger.warning("%s", error)
                 self._note(told=f"{error} Asked again in {duration(pause)}.")
                 self._pause(pause)
+            else:
+                if was_away:
+                    self._note(told="")
+                return answer
 
 
 def take_in(run: RunFolder, lines: list[str]) -> None:

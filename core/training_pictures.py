@@ -60,7 +60,7 @@ def validate(run: RunFolder, plan: Plan, assets: Assets) -> str:
     path = run.path / PAGE
     store.atomic_write(path, page.write(report).encode())
     for finding in (*report.errors, *report.warnings):
-        logger.warning("%s", finding)
+        logger.warning("%s (%s)", finding.text, finding.code)
     if report.errors:
         more = len(report.errors) - _TOLD
         raise TrainingError(

@@ -60,7 +60,7 @@ class Training:
         folder: its run folder, absolute.
         pictures: fingerprint of the folder of pictures (core.training_pictures).
         unet: the file that will draw with the LoRA.
-        changed: recipe values that flags gave, in JSON.
+        flags: of its worker's command line, in JSON: who goes on need not repeat them.
         pid: its newest worker's process; 0 before the first.
         born: when that process began, in ticks since the boot: a number can be used again.
         slug: of its kernel on Kaggle.
@@ -84,7 +84,7 @@ class Training:
     unet: Path
     created: float
     moved: float
-    changed: str = "{}"
+    flags: str = "[]"
     pid: int = 0
     born: int = 0
     slug: str = ""

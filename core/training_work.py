@@ -122,6 +122,7 @@ class Work:
                 fix="Put them back, or train anew: --fresh, or another --name",
             )
         told = training_pictures.validate(self._run, plan, assets)
+        self._note(told=told)
         logger.info("%s", told)
 
     def _train(self) -> None:

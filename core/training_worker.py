@@ -97,7 +97,7 @@ def _phases(training: str, table: Trainings, site: Site, stop: Stop, lock: int) 
     phase = table.get(training).phase
     while True:
         logger.info("%s", phase)
-        table.moved(training, phase=phase, told="")
+        table.moved(training, phase=phase)
         following = Work(table.get(training), table, site, stop, lock).do(phase)
         if following is None:
             return

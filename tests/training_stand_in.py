@@ -1,8 +1,8 @@
 """A trainer that only pretends: it writes the files of the real one, and misbehaves on order.
 
-``python -m tests.training_stand_in RUN [--max-runtime S]``. ``RUN/orders.json`` may say: ``steps``,
+``python -m tests.training_stand_in RUN [--max-runtime S]``. ``RUN/orders.json`` may say:
 ``pause`` (seconds of a step), ``die_at`` (a list of steps: kill -9 there, once each), ``stuck_at``
-(kill -9 there, each time), ``fail`` (a sentence), ``ignore_limit``. Its checkpoint is one number.
+(kill -9 there, each time), ``fail`` (a sentence). Its checkpoint is one number.
 """
 
 import argparse
@@ -43,7 +43,7 @@ def main() -> int:
 def _train(run: RunFolder, orders: dict[str, Any], stopped: list[int], limit: float) -> int:
     journalist, begun = Journalist(run.progress), time.monotonic()
     checkpoint = run.checkpoints / "step"
-    steps, step = int(orders.get("steps", 6)), int(_text(checkpoint) or 0)
+    steps, step = run_plan.read_plan(run.plan).recipe.steps, int(_text(checkpoint) or 0)
     _tell(journalist, Happened.STAGE, step, steps)
     while step < steps:
         time.sleep(orders.get("pause", 0.02))
