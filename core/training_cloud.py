@@ -14,7 +14,7 @@ from core.status import duration
 from core.training_record import Phase, Training
 from training import progress
 from training.errors import TrainingError
-from training.kaggle.values import CloudState, CloudStatus, Fetched, KernelReport, Want
+from training.kaggle.values import CloudState, CloudStatus, Fetched, Want
 from training.progress import Event, Happened, Journalist, Stage, State
 from training.run_folder import RunFolder
 
@@ -50,7 +50,7 @@ class Cloud(Protocol):
     def fetch(self, want: Want) -> Fetched:
         """Bring output of the newest run into the run folder."""
 
-    def verdict(self, status: CloudStatus, report: KernelReport | None) -> TrainingError | None:
+    def verdict(self, status: CloudStatus, fetched: Fetched) -> TrainingError | None:
         """Say why a run that is over gave nothing; None if it ended as it should."""
 
     def cancel(self) -> str:
@@ -140,12 +140,14 @@ class CloudRun:
 
     def _after(self, fetched: Fetched, status: CloudStatus) -> Phase:
         """Return what follows on an ended run."""
-        stands = progress.read_status(self._run.status)
+        # Where the run left no status, the one that lies here is of a run before it.
+        is_new = self._run.status.name in fetched.listed
+        stands = progress.read_status(self._run.status) if is_new else None
         if stands is not None and stands.state is State.DONE:
             return Phase.CHECKING
         if stands is not None and stands.state is State.FAILED:
             raise TrainingError(stands.text.rstrip(".") or "the training failed there")
-        why = self._patiently(lambda: self._cloud.verdict(status, fetched.report))
+        why = self._patiently(lambda: self._cloud.verdict(status, fetched))
         refused = fetched.report is not None and fetched.report.refused
         if why is not None and (refused or status.state is CloudState.CANCELLED):
             raise why

@@ -19,7 +19,7 @@ from training.kaggle import verdict as verdicts
 from training.kaggle.account import Account
 from training.kaggle.cloud_errors import CloudError, Trouble
 from training.kaggle.patience import Patience
-from training.kaggle.values import CloudStatus, Contents, Fetched, KernelReport, Package, Want
+from training.kaggle.values import CloudStatus, Contents, Fetched, Package, Want
 from training.run_folder import RunFolder
 from training.run_plan import Plan
 
@@ -95,10 +95,10 @@ class Kaggle:
         """Bring output of the newest run into the run folder."""
         return self._reached(lambda: cloud_output.fetch(self._account, self._slug, self._run, want))
 
-    def verdict(self, status: CloudStatus, report: KernelReport | None) -> TrainingError | None:
+    def verdict(self, status: CloudStatus, fetched: Fetched) -> TrainingError | None:
         """Say why a run that is over gave nothing; None if it ended as it should."""
         return self._reached(
-            lambda: verdicts.verdict(self._account, self._slug, self._run, status, report)
+            lambda: verdicts.verdict(self._account, self._slug, self._run, status, fetched)
         )
 
     def cancel(self) -> str:

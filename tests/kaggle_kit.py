@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from tests.kaggle_stand_in.kaggle_site import TOKEN, Runner
+from tests.kaggle_stand_in.kaggle_site import TOKEN, DataSet, Runner
 from tests.kaggle_stand_in.server import StandIn, standing_in
 from training import recipe, run_plan
 from training.kaggle.account import Account
@@ -82,3 +82,10 @@ def a_package(folder: Path, notebook: str = NOTEBOOK) -> tuple[RunFolder, Packag
     run = a_run(folder)
     contents = Contents(photos(folder / "photos"), lambda _: notebook)
     return run, package(run, "someone", folder / "work", contents)
+
+
+def ready(stand_in: StandIn, made: Package) -> None:
+    """Have the data set there without uploading it."""
+    files = {path.name: path for path in made.dataset.iterdir()}
+    slug = made.dataset_slug
+    stand_in.site.datasets[slug] = DataSet(slug, slug, private=True, versions=[files], asked=99)

@@ -1,5 +1,6 @@
 """A run's log is lines, whatever state Kaggle keeps it in."""
 
+import itertools
 import json
 from pathlib import Path
 
@@ -25,7 +26,7 @@ def test_lines_come_back_however_they_were_cut_into_pieces(
 ) -> None:
     whole = "".join(f"{line}\n" for line in lines)
     ends = sorted(data.draw(st.sets(st.integers(0, len(whole)))) | {0, len(whole)})
-    pieces = [whole[a:b] for a, b in zip(ends, ends[1:], strict=False)]
+    pieces = [whole[a:b] for a, b in itertools.pairwise(ends)]
     assert parse(json.dumps(kept(pieces))) == lines
     assert parse("\n".join(map(json.dumps, kept(pieces)))) == lines
 
@@ -33,6 +34,13 @@ def test_lines_come_back_however_they_were_cut_into_pieces(
 @given(st.text())
 def test_any_text_is_some_lines(text: str) -> None:
     assert all(line.strip() for line in parse(text))
+
+
+def test_what_is_no_json_is_text() -> None:
+    assert parse("[NbConvertApp] Converting\n\n 5 steps, done]") == [
+        "[NbConvertApp] Converting",
+        " 5 steps, done]",
+    ]
 
 
 def test_a_log_that_was_cut_short_keeps_what_is_whole() -> None:

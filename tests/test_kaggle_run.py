@@ -6,13 +6,12 @@ from typing import Any
 
 import pytest
 
-from tests.kaggle_kit import a_package, kaggle
+from tests.kaggle_kit import a_package, kaggle, ready
 from tests.kaggle_stand_in.behaviour import Behaviour, Fault
 from tests.kaggle_stand_in.server import StandIn
 from training.kaggle import cloud_run
 from training.kaggle.account import Account
 from training.kaggle.cloud_errors import CloudError, Trouble, answered, push_refused
-from training.kaggle.dataset_upload import upload
 from training.kaggle.values import CloudState, CloudStatus, Package
 
 World = tuple[StandIn, Account, Package]
@@ -23,7 +22,7 @@ HOURS = 11 * 3600
 def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     with kaggle(monkeypatch, tmp_path) as (stand_in, account):
         _, made = a_package(tmp_path)
-        upload(account, made)
+        ready(stand_in, made)
         yield stand_in, account, made
 
 

@@ -49,9 +49,9 @@ def _train(run: RunFolder, orders: dict[str, Any], stopped: list[int], limit: fl
         time.sleep(orders.get("pause", 0.02))
         step += 1
         _tell(journalist, Happened.STEP, step, steps, loss=1 / step, seconds=0.02)
+        _perhaps_die(run, orders, step)
         store.atomic_write(checkpoint, str(step).encode())
         _stands(run, State.RUNNING, step, steps)
-        _perhaps_die(run, orders, step)
         if stopped or (limit and time.monotonic() - begun > limit):
             _stands(run, State.PAUSED, step, steps, text="paused; the same call goes on")
             return STOPPED if stopped else 0

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.kaggle_stand_in.behaviour import Behaviour
+from tests.kaggle_stand_in.process_tree import kill_tree
 
 USER = "someone"
 KEY = "0123456789abcdef0123456789abcdef"
@@ -66,6 +67,7 @@ class Version:
     log: list[str] = field(default_factory=list)
     process: "subprocess.Popen[str] | None" = None
     keeps_output: bool = True
+    preempted: bool = False
 
     @property
     def over(self) -> bool:
@@ -102,6 +104,7 @@ class Site:
         self.kernels: dict[str, KaggleKernel] = {}
         self.requests: list[str] = []  # "SaveKernel", "GET /output/..." in their order
         self.taken = 0  # bytes of uploads that arrived
+        self.continued: list[int] = []  # bytes that a client had of an output when it came back
         self.outside_listing: dict[str, bytes] = {}  # names listed as output beside the files
         self._threads: list[threading.Thread] = []
 
@@ -236,13 +239,21 @@ class Site:
             version.state = "CANCEL_ACKNOWLEDGED"
             version.message = "Your notebook was stopped."
         if version.process is not None:
-            version.process.kill()
+            kill_tree(version.process.pid)
+
+    def preempt(self, slug: str) -> None:
+        """Take a run's machine away now."""
+        with self.lock:
+            version = self.kernel(slug).versions[-1]
+            version.preempted = True
+        assert version.process is not None
+        kill_tree(version.process.pid)
 
     def close(self) -> None:
         for kernel in self.kernels.values():
             for version in kernel.versions:
                 if version.process is not None:
-                    version.process.kill()
+                    kill_tree(version.process.pid)
         for thread in self._threads:
             thread.join(10)
 
@@ -264,12 +275,13 @@ class Site:
         reading = threading.Thread(target=self._read_log, args=(version, process))
         reading.start()
         ended = self._wait(version, process)
-        process.kill()
+        if not ended:
+            kill_tree(process.pid)
         code = process.wait()
         reading.join()
         with self.lock:
             if version.state == "RUNNING":
-                self._end(version, code, from_outside=not ended)
+                self._end(version, code, from_outside=version.preempted or not ended)
 
     def _wait(self, version: Version, process: "subprocess.Popen[str]") -> bool:
         """Wait for a run; False where it is to be ended from outside."""
@@ -320,11 +332,18 @@ class Site:
 
     def wait_over(self, slug: str, seconds: float = 30.0) -> Version:
         """Wait until the newest version is over."""
+        return self._wait_until(slug, lambda version: version.over, seconds)
+
+    def wait_running(self, slug: str, seconds: float = 30.0) -> Version:
+        """Wait until the newest version runs."""
+        return self._wait_until(slug, lambda version: version.state == "RUNNING", seconds)
+
+    def _wait_until(self, slug: str, holds: Callable[[Version], bool], seconds: float) -> Version:
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             with self.lock:
                 version = self.kernel(slug).versions[-1]
-                if version.over:
+                if holds(version):
                     return version
             time.sleep(0.01)
-        raise AssertionError(f"the run is not over within {seconds} s")
+        raise AssertionError(f"not within {seconds} s: it is {version.state}")

@@ -33,7 +33,6 @@ class Cut(Exception):  # noqa: N818 - names what is to happen
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     site: Site
-    address: str
 
     def log_message(self, *_: Any) -> None:
         """Tests have nothing to read there."""
@@ -76,10 +75,14 @@ class _Handler(BaseHTTPRequestHandler):
         if method != "IntrospectToken":
             self._check_credentials()
         with self.site.lock:
-            answer = calls.answer(self.site, method, request, self.address)
+            answer = calls.answer(self.site, method, request, self._address())
         if fault and fault.late:
             raise Cut
         self._json(answer)
+
+    def _address(self) -> str:
+        assert isinstance(self.server, ThreadingHTTPServer)
+        return f"http://127.0.0.1:{self.server.server_address[1]}"
 
     def _check_credentials(self) -> None:
         basic = base64.b64encode(f"{USER}:{KEY}".encode()).decode()
@@ -126,13 +129,13 @@ class _Handler(BaseHTTPRequestHandler):
             "Last-Modified": "Sun, 22 Nov 2026 00:00:00 GMT",
         }
         if start:
+            self.site.continued.append(start)
             headers["Content-Range"] = f"bytes {start}-{len(content) - 1}/{len(content)}"
         self._head(206 if start else 200, headers)
-        sent = content[start:]
-        if fault:
-            self.wfile.write(sent[: fault.after])
-            raise Cut
+        sent = content[start:][: fault.after if fault else None]
         self.wfile.write(sent)
+        if fault:
+            raise Cut
 
     def _file(self, path: str) -> bytes:
         _, _, slug, number, name = path.split("/", 4)
@@ -194,7 +197,6 @@ def standing_in(folder: Path, runner: Runner | None = None) -> Iterator[StandIn]
     handler = type("Handler", (_Handler,), {"site": site})
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     port = int(server.server_address[1])
-    handler.address = f"http://127.0.0.1:{port}"
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
     try:

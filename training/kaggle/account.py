@@ -12,7 +12,9 @@ its own), and a file that did not go up is an error (it would leave the file out
 
 import contextlib
 import io
+import logging
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar
 
 from training.errors import TrainingError
@@ -89,11 +91,13 @@ def _package(endpoint: str | None, patience: Patience) -> Any:
         extended = _quietly(_load)
     except ImportError as error:
         raise _not_installed(error) from error
+    # It tells the links of uploads that it tries again, and who has one can write there.
+    logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
     api = extended.KaggleApi()
     # No attempts of its own: each call of ours is one attempt.
     api.with_retry = lambda call, *_, **__: call
     _limit_requests(api, patience)
-    _insist_on_uploads(api)
+    _insist_on_uploads(api, patience)
     return api
 
 
@@ -104,9 +108,7 @@ def _load() -> Any:
 
 
 def _not_installed(error: ImportError) -> TrainingError:
-    return TrainingError(
-        "Kaggle's package cannot be loaded", why=str(error), fix=_INSTALL
-    )
+    return TrainingError("Kaggle's package cannot be loaded", why=str(error), fix=_INSTALL)
 
 
 def _limit_requests(api: Any, patience: Patience) -> None:
@@ -129,13 +131,13 @@ def _limit_requests(api: Any, patience: Patience) -> None:
     api.build_kaggle_client = limited
 
 
-def _insist_on_uploads(api: Any) -> None:
+def _insist_on_uploads(api: Any, patience: Patience) -> None:
     """Make a file that did not go up an error, and the second time a fresh start."""
     upload = api._upload_blob
     failed: set[str] = set()
 
-    def insist(path: str, quiet: bool, kind: Any, context: Any, content_type: Any = None) -> Any:
-        token = upload(path, quiet, kind, context, content_type)
+    def once(path: str, context: Any, call: Callable[[], Any]) -> Any:
+        token = call()
         if token is not None:
             failed.discard(path)
             return token
@@ -143,6 +145,13 @@ def _insist_on_uploads(api: Any) -> None:
             context._file_uploads[-1].cleanup()
         failed.add(path)
         raise Interrupted("a file does not go up")
+
+    def insist(path: str, quiet: bool, kind: Any, context: Any, content_type: Any = None) -> Any:
+        # Each file has the whole patience: a long upload is no more easily given up than a short.
+        return patience.ask(
+            f"uploading {Path(path).name}",
+            lambda: once(path, context, lambda: upload(path, quiet, kind, context, content_type)),
+        )
 
     api._upload_blob = insist
 

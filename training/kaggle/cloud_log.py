@@ -34,14 +34,15 @@ def parse(text: str) -> list[str]:
     try:
         table: Any = json.loads(text)
     except (ValueError, RecursionError):
-        return _lines(_piece(line.strip().strip("[],")) for line in text.splitlines())
+        return _lines(_piece(line) for line in text.splitlines())
     entries = table if isinstance(table, list) else [table]
     return _lines(_data(entry) for entry in entries)
 
 
 def _piece(line: str) -> str:
+    """Return what one line says; entries of a cut array have lines of their own."""
     try:
-        return _data(json.loads(line))
+        return _data(json.loads(line.strip().lstrip("[").rstrip(",]")))
     except (ValueError, RecursionError):
         return f"{line}\n"
 

@@ -11,6 +11,7 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -104,9 +105,7 @@ def _sorted(outputs: Iterator[_Output]) -> list[_Output]:
 def _listing(account: Account, slug: str) -> Iterator[_Output]:
     token, count = "", 0
     while True:
-        answer = account.ask(
-            "listing the run's output", lambda token=token: _page(account, slug, token)
-        )
+        answer = account.ask("listing the run's output", partial(_page, account, slug, token))
         for file in answer.files or []:
             yield _Output(str(file.file_name), str(file.url))
             count += 1

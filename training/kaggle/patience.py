@@ -68,6 +68,8 @@ def passes(error: Exception) -> bool:
     import requests  # comes with Kaggle's package, and is as slow to load
     import urllib3
 
+    if isinstance(error, cloud_errors.CloudError):
+        return False  # was asked often enough, one call further in
     passing = (
         Interrupted,
         requests.exceptions.ConnectionError,

@@ -14,7 +14,9 @@ from training.kaggle.values import CloudState, CloudStatus, Fetched, KernelRepor
 from training.run_folder import RunFolder
 
 _TAIL = 3  # lines of the log
-_NOISE = re.compile(r"^\s*$|nbconvert|^\[NbConvertApp\]|FutureWarning|DeprecationWarning")
+_NOISE = re.compile(
+    r"^\s*$|nbconvert|^\[(NbConvert|IPKernel)App\]|FutureWarning|DeprecationWarning"
+)
 _FIXES = {  # where the notebook says none
     "wrong_gpu": "Open {page}, choose Settings > Accelerator > GPU T4 x2, and call this again",
     "no_base": "Attach the secret HF_TOKEN on {page} (docs/kaggle.md), and call this again",
