@@ -34,13 +34,13 @@ def config(setup: Setup, wanted: Wanted, training: Training) -> None:
     ):
         _line(console, name, told)
     values = training_config.values(plan, wanted.changed, is_micro=setup.is_micro)
-    told = [
+    listed = [
         f"{one.name} {one.told}" + (f" ({one.origin})" if one.origin is not Origin.PRESET else "")
         for one in values
     ]
     _line(console, "recipe", f"preset {plan.preset}; what is from elsewhere says so")
     table = Table.grid(padding=(0, 2))
-    for row in _rows(told, _COLUMNS):
+    for row in _rows(listed, _COLUMNS):
         table.add_row("", *map(Text, row))
     console.print(table)
 

@@ -190,11 +190,12 @@ def _reason(run: RunFolder) -> str:
 
 
 def _how(code: int) -> str:
-    if code >= 0:
+    """Say how a process ended; its children's signals come as 128 and more."""
+    number = -code if code < 0 else code - 128
+    if number not in {int(one) for one in signal.Signals}:
         return f"exit code {code}"
-    name = signal.Signals(-code).name if -code in iter(signal.Signals) else str(-code)
-    hint = ", most likely because memory ran out" if -code == signal.SIGKILL else ""
-    return f"ended by {name}{hint}"
+    hint = ", most likely because memory ran out" if number == signal.SIGKILL else ""
+    return f"ended by {signal.Signals(number).name}{hint}"
 
 
 def _fix(run: RunFolder) -> str:

@@ -15,7 +15,7 @@ from core.training_record import Phase, Training
 from training import progress
 from training.errors import TrainingError
 from training.kaggle.values import CloudState, CloudStatus, Fetched, Want
-from training.progress import Event, Happened, Journalist, Stage, State
+from training.progress import Event, Happened, Stage, State
 from training.run_folder import RunFolder
 
 logger = logging.getLogger(__name__)
@@ -170,21 +170,22 @@ class CloudRun:
             )
 
     def _looked(self, status: CloudStatus) -> str:
-        """Take in what a run that goes on tells; return what would be news."""
-        self._keep_log()
-        self._note(told=f"{status.state} on {self._training.place}")
-        return f"{status.state} {_reached(self._run)}"
+        """Take in what a run that goes on tells, and return it: its state, and its last words."""
+        lines = self._keep_log()
+        told = f"{status.state} on {self._training.place}" + (f": {lines[-1]}" if lines else "")
+        self._note(told=told)
+        return told
 
-    def _keep_log(self) -> None:
-        """Keep the log, and the progress that is in it; where that fails, later is as good."""
+    def _keep_log(self) -> list[str]:
+        """Keep the log; where there is none yet, later is as good."""
         try:
             lines = self._cloud.log()
         except (CloudAway, TrainingError) as error:
             logger.info("no log yet: %s", error)
-            return
+            return []
         if lines:
             (self._run.path / LOG).write_text("\n".join(lines) + "\n", encoding="utf-8")
-            take_in(self._run, lines)
+        return lines
 
     def _patiently(self, ask: Callable[[], T]) -> T:
         """Ask until the cloud answers."""
@@ -202,20 +203,6 @@ class CloudRun:
                 if was_away:
                     self._note(told="")
                 return answer
-
-
-def take_in(run: RunFolder, lines: list[str]) -> None:
-    """Append to the progress what a log tells beyond it."""
-    last = max((event.at for event in progress.read(run.progress)), default=0.0)
-    new = [event for line in lines if (event := progress.parse(line)) and event.at > last]
-    if not new:
-        return
-    journalist = Journalist(run.progress)
-    try:
-        for event in new:
-            journalist.tell(event)
-    finally:
-        journalist.close()
 
 
 def _reached(run: RunFolder) -> int:

@@ -145,8 +145,8 @@ def overrides(given: Sequence[str]) -> dict[str, str]:
 
 
 def _flat(plan: Plan) -> dict[str, object]:
-    values = plan.model_dump(mode="json")
-    return values | values.pop("recipe")
+    values: dict[str, object] = plan.model_dump(mode="json", exclude={"recipe"})
+    return values | plan.recipe.model_dump(mode="json")
 
 
 def _refuse_bad_name(name: str) -> None:

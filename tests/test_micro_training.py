@@ -27,10 +27,10 @@ from training.micro import (
 )
 from training.micro.captions import caption, unknown
 from training.micro.examples import prepare
-from training.randomness import generator, stream
 from training.micro.recipe import Recipe, StageRecipe
 from training.micro.sampling import Scale
 from training.micro.stage import Progress, Stage
+from training.randomness import generator, stream
 
 TINY = StageRecipe(4, 4, 1e-3, 1e-3)
 RECIPE = Recipe(text=TINY, vae=TINY, decoder=TINY, unet=TINY, guidance=TINY, examples=8)

@@ -10,11 +10,9 @@ from core.training_child import Stopped
 from core.training_cloud import LOG, CloudAway, CloudRun, Pace
 from core.training_record import Phase, Where
 from tests.training_kit import stands, training
-from training import progress
 from training.errors import TrainingError
 from training.kaggle.values import CloudState, CloudStatus, Fetched, KernelReport, Want
-from training.progress import Event, Happened, Stage, State
-from training.run_folder import RunFolder
+from training.progress import State
 
 FAST = Pace(first=0.001, longest=0.002)
 
@@ -205,13 +203,9 @@ def test_a_run_that_was_deleted_is_said(tmp_path: Path) -> None:
         run.running()
 
 
-def test_progress_in_a_log_is_taken_in_once_and_in_order(tmp_path: Path) -> None:
+def test_the_last_words_of_a_run_are_told_while_it_goes_on(tmp_path: Path) -> None:
     cloud = ObedientCloud(tmp_path, [ending(State.DONE, 100, CloudState.COMPLETE)])
-    events = [
-        Event(event=Happened.STEP, at=float(at), stage=Stage.TRAIN, step=at, steps=9, loss=1.0)
-        for at in range(1, 5)
-    ]
-    cloud.lines = ["hello", *(event.model_dump_json() for event in events), "{broken"]
-    play(tmp_path, cloud)
-    assert [one.step for one in progress.read(RunFolder(tmp_path).progress)] == [1, 2, 3, 4]
-    assert (tmp_path / LOG).read_text().splitlines()[0] == "hello"
+    cloud.lines = ["-- train", "train: 250 of 1,500, loss 0.1"]
+    _, noted = play(tmp_path, cloud)
+    assert noted["told"] == "running on kaggle: train: 250 of 1,500, loss 0.1"
+    assert (tmp_path / LOG).read_text().splitlines() == cloud.lines
