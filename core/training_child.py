@@ -13,7 +13,6 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from enum import Enum, auto
 from pathlib import Path
 from threading import Event
 from types import FrameType
@@ -35,11 +34,8 @@ _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _TAIL = 20  # lines of its output that are looked at when it ended
 
 
-class Outcome(Enum):
-    """How a trainer ended, if it did not fail."""
-
-    DONE = auto()
-    PAUSED = auto()  # at its time limit
+class Paused(Exception):  # noqa: N818 - names what happened
+    """The trainer paused by itself; the message is its reason."""
 
 
 class Stopped(Exception):  # noqa: N818 - names what happened
@@ -108,8 +104,8 @@ def _end_with_parent() -> None:
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
-def train(run: RunFolder, stop: Stop, lock: int, module: str, max_runtime: float) -> Outcome:
-    """Train until it is done or paused.
+def train(run: RunFolder, stop: Stop, lock: int, module: str, max_runtime: float) -> None:
+    """Train until it is done.
 
     Args:
         run: what is trained.
@@ -120,7 +116,8 @@ def train(run: RunFolder, stop: Stop, lock: int, module: str, max_runtime: float
 
     Raises:
         TrainingError: it cannot go on, in its own words.
-        Stopped: somebody wants it to stop; its state is saved.
+        Paused: its time limit was reached; its state is saved.
+        Stopped: somebody wants it to stop; likewise.
     """
     limit = [f"--max-runtime={max_runtime:g}"] if max_runtime else []
     command = [sys.executable, "-m", module, str(run.path), *limit]
@@ -129,7 +126,8 @@ def train(run: RunFolder, stop: Stop, lock: int, module: str, max_runtime: float
         before = _reached(run)
         code, told = _run(run, stop, lock, command)
         if code == 0 or stop.is_asked:
-            return _outcome(run, stop)
+            _make_sure(run, stop)
+            return
         _refuse_to_go_on(run, code, told, restarts, progressed=_reached(run) > before)
         restarts += 1
         logger.warning("the trainer ended with %d and is started again: %s", code, told)
@@ -147,14 +145,15 @@ def _run(run: RunFolder, stop: Stop, lock: int, command: Sequence[str]) -> tuple
     return code, "\n".join(text.splitlines()[-_TAIL:])
 
 
-def _outcome(run: RunFolder, stop: Stop) -> Outcome:
+def _make_sure(run: RunFolder, stop: Stop) -> None:
+    """Raise unless the trainer is done."""
     status = progress.read_status(run.status)
     if status is not None and status.state is State.DONE:
-        return Outcome.DONE
+        return
     if stop.is_asked:
         raise Stopped
     if status is not None and status.state is State.PAUSED:
-        return Outcome.PAUSED
+        raise Paused(f"paused: {status.text or 'what was trained is saved'}")
     raise TrainingError("the trainer ended without saying how", path=run.status, fix=_fix(run))
 
 

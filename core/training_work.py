@@ -27,10 +27,6 @@ _HOUR = 3600.0
 OpenCloud = Callable[[Training, Settings, float, Pause], Cloud]
 
 
-class Paused(Exception):  # noqa: N818 - names what happened
-    """The trainer is at its time limit."""
-
-
 def kaggle(training: Training, settings: Settings, hours: float, pause: Pause) -> Cloud:
     """Return what speaks to Kaggle for a training; nothing is asked yet."""
     from core.training_kaggle import Kaggle
@@ -126,15 +122,8 @@ class Work:
         logger.info("%s", told)
 
     def _train(self) -> None:
-        outcome = training_child.train(
-            self._run,
-            self._stop,
-            self._lock,
-            self._site.trainer,
-            self._site.hours * _HOUR,
-        )
-        if outcome is training_child.Outcome.PAUSED:
-            raise Paused("paused at its time limit; what was trained is saved")
+        site = self._site
+        training_child.train(self._run, self._stop, self._lock, site.trainer, site.hours * _HOUR)
 
     def _check(self) -> None:
         for note in training_pair.check(self._run, self._plan(), self._training.unet):

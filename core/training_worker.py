@@ -16,10 +16,10 @@ from configs import settings as configs
 from core import training_process
 from core.journal_file import JournalError
 from core.prepare import PrepareError
-from core.training_child import TRAINER, Stop, Stopped, stopped_by_signals
+from core.training_child import TRAINER, Paused, Stop, Stopped, stopped_by_signals
 from core.training_record import State
 from core.training_table import Trainings
-from core.training_work import Paused, Site, Work
+from core.training_work import Site, Work
 from models.errors import ModelError
 from training.errors import TrainingError
 
