@@ -9,7 +9,7 @@ import tempfile
 from pathlib import Path
 
 from configs.settings import Settings
-from core import lora_inspection
+from core import lora_inspection, prepare
 from core.pair_files import Wanted
 from core.pair_making import PairMaker
 from models import base_shape, safetensors_file, store
@@ -41,13 +41,14 @@ def refuse_taken(name: str, settings: Settings) -> None:
         raise TrainingError(f"there is a pair {name!r} already", fix=fix)
 
 
-def check(run: RunFolder, plan: Plan, edge: Path) -> list[str]:
+def check(run: RunFolder, plan: Plan, edge: Path, settings: Settings) -> list[str]:
     """Make sure that all of a LoRA applies to the file that will draw with it.
 
     Args:
         run: holds the LoRA.
         plan: what it was to be.
         edge: that file.
+        settings: whose state folder knows its hash.
 
     Returns:
         What is worth knowing and no hindrance.
@@ -66,7 +67,8 @@ def check(run: RunFolder, plan: Plan, edge: Path) -> list[str]:
             why="; ".join(found.reasons[:3]),
             fix="Train it on the file that draws, or draw with the one it was trained on",
         )
-    return [*_other_base(path, edge), *found.warnings]
+    known = store.cached_sha256(edge, settings.state / prepare.HASHES)
+    return [*_other_base(path, edge, known), *found.warnings]
 
 
 def _refuse_other(run: RunFolder, path: Path) -> None:
@@ -83,9 +85,9 @@ def _refuse_other(run: RunFolder, path: Path) -> None:
         )
 
 
-def _other_base(path: Path, edge: Path) -> list[str]:
+def _other_base(path: Path, edge: Path, sha256: str) -> list[str]:
     told = safetensors_file.read_header(path).metadata.get(BASE_KEY, "")
-    if not told or told == store.sha256(edge):
+    if told in ("", sha256):
         return []
     return [f"it was trained on another base than {edge.name} ({told[:12]}...): look at the sheet"]
 

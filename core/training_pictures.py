@@ -55,7 +55,8 @@ def validate(run: RunFolder, plan: Plan, assets: Assets) -> str:
     """
     from training.dataset import check, page, token_count  # OpenCV
 
-    counters = token_count.find(assets.t5, assets.clip_l, assets.models)
+    t5, clip_l = (path if path.is_file() else None for path in (assets.t5, assets.clip_l))
+    counters = token_count.find(t5, clip_l, assets.models)
     report = check.check(assets.pictures, plan.trigger, plan.recipe, plan.preset, counters=counters)
     path = run.path / PAGE
     store.atomic_write(path, page.write(report).encode())

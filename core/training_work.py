@@ -126,7 +126,8 @@ class Work:
         training_child.train(self._run, self._stop, self._lock, site.trainer, site.hours * _HOUR)
 
     def _check(self) -> None:
-        for note in training_pair.check(self._run, self._plan(), self._training.unet):
+        plan, edge, settings = self._plan(), self._training.unet, self._site.settings
+        for note in training_pair.check(self._run, plan, edge, settings):
             logger.warning("%s", note)
             self._note(told=note)
 

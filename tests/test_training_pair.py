@@ -62,7 +62,7 @@ def test_a_lora_is_checked_filed_and_paired_and_doing_it_again_changes_nothing(
     run: RunFolder, settings: Settings
 ) -> None:
     training_pair.refuse_taken("ohwx", settings)
-    training_pair.check(run, plan(), prepare.unet_path(settings))
+    training_pair.check(run, plan(), prepare.unet_path(settings), settings)
     filed = publish(run, settings)
     assert filed.read_bytes() == LORA.read_bytes()
     before = store.stamp(filed)
@@ -72,6 +72,18 @@ def test_a_lora_is_checked_filed_and_paired_and_doing_it_again_changes_nothing(
     filed.unlink()
     with pytest.raises(TrainingError, match="pair 'ohwx' already"):
         training_pair.refuse_taken("ohwx", settings)
+
+
+def test_a_lora_of_another_base_of_the_same_shape_is_told(
+    run: RunFolder, settings: Settings, tmp_path: Path
+) -> None:
+    from safetensors.numpy import load_file, save_file
+
+    path = run.lora("ohwx")
+    save_file(load_file(path), path, {training_pair.BASE_KEY: "0" * 64})
+    progress.write_status(run.status, Status(state=State.DONE, stage=Stage.EXPORT))
+    notes = training_pair.check(run, plan(), prepare.unet_path(settings), settings)
+    assert [note for note in notes if "another base" in note]
 
 
 def test_another_lora_of_the_name_is_never_replaced(run: RunFolder, settings: Settings) -> None:
@@ -99,10 +111,10 @@ def test_a_file_that_is_not_the_one_that_was_trained_is_refused(
     with run.lora("ohwx").open("ab") as file:
         file.write(b"more")
     with pytest.raises(TrainingError, match="not the file that was trained"):
-        training_pair.check(run, plan(), edge)
+        training_pair.check(run, plan(), edge, settings)
     run.lora("ohwx").unlink()
     with pytest.raises(TrainingError, match="no finished LoRA"):
-        training_pair.check(run, plan(), edge)
+        training_pair.check(run, plan(), edge, settings)
 
 
 def test_a_lora_of_another_flux_is_refused(run: RunFolder, settings: Settings) -> None:
@@ -118,4 +130,4 @@ def test_a_lora_of_another_flux_is_refused(run: RunFolder, settings: Settings) -
     assert status is not None
     progress.write_status(run.status, status.model_copy(update={"sha256": store.sha256(path)}))
     with pytest.raises(TrainingError, match="does not fit vulcan-micro"):
-        training_pair.check(run, plan(), prepare.unet_path(settings))
+        training_pair.check(run, plan(), prepare.unet_path(settings), settings)
