@@ -9,7 +9,7 @@ import os
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic_settings import (
@@ -119,6 +119,15 @@ class HostSettings(_Section):
     vram_limit: Annotated[str, Field(pattern=r"^$|^[0-9]{1,3}(\.[0-9]+)? ?(GB|GiB)?$")]
 
 
+class TrainingSettings(_Section):
+    """Where LoRAs are trained and for how long at a time; hours."""
+
+    place: Literal["local", "kaggle"]
+    max_runtime: Annotated[float, Field(ge=0, le=1000)]
+    kaggle_base: Annotated[str, Field(pattern=r"^$|^[A-Za-z0-9_-]+/[A-Za-z0-9_-]+$")]
+    kaggle_endpoint: Annotated[str, Field(pattern=r"^$|^https?://")]
+
+
 class Defaults(_Section):
     """What a prompt file need not say; 0 stands for "what suits the model"."""
 
@@ -148,6 +157,7 @@ class Settings(BaseSettings):
     model: ModelSettings
     lora: LoraSettings
     host: HostSettings
+    training: TrainingSettings
     defaults: Defaults
 
     @classmethod

@@ -10,6 +10,7 @@ from core import (
     lora_arguments,
     pair_arguments,
     report_arguments,
+    train_arguments,
     vram_arguments,
 )
 
@@ -18,7 +19,7 @@ STATES_TOLD = f"only those in this state, can be given often: {', '.join(STATES)
 COMMANDS = (
     *("run", "status", "jobs", "cancel", "retry", "pause", "resume", "prune"),
     *("quantize", "bake", "verify", "doctor", "rerun", "plan", "lora", "pair", "vram"),
-    *("report", "dataset"),
+    *("report", "dataset", "train"),
 )
 EXIT_CODES = """\
 exit codes:
@@ -34,6 +35,8 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     arguments = list(argv)
     if not arguments or (arguments[0] not in COMMANDS and arguments[0] not in ("-h", "--help")):
         arguments.insert(0, "run")
+    if arguments[0] == "train":
+        arguments[1:] = train_arguments.with_verb(arguments[1:])
     return _parser().parse_args(arguments)
 
 
@@ -57,6 +60,7 @@ def _parser() -> argparse.ArgumentParser:
     vram_arguments.add(commands)
     report_arguments.add(commands)
     dataset_arguments.add(commands)
+    train_arguments.add(commands)
     return parser
 
 

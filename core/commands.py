@@ -15,6 +15,7 @@ from core import (
     report_command,
     rerun_command,
     run_command,
+    train_command,
     verify_command,
     vram_command,
 )
@@ -37,6 +38,7 @@ COMMANDS: Mapping[str, Callable[[argparse.Namespace], int]] = {
     "doctor": doctor_command.run,
     "rerun": rerun_command.run,
     "report": report_command.run,
+    "train": train_command.run,
     "vram": vram_command.run,
     "dataset": dataset_command.run,
 }

@@ -13,9 +13,10 @@ from pathlib import Path
 from bridge.request import Request
 from core.job import needs
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 FILE, LOCK = "journal.sqlite", "director.lock"
 LOCK_TRIES, LOCK_PAUSE = 4, 0.05  # seconds
+BUSY = 15.0  # seconds to wait for another writer: a director, and workers of trainings
 
 _SCHEMA = """
 CREATE TABLE claims (
@@ -70,6 +71,38 @@ ALTER TABLE jobs ADD COLUMN losses INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE jobs ADD COLUMN strikes TEXT NOT NULL DEFAULT '[]';
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
 """
+# Trainings are no jobs: each is written by its own worker process (core.training_table).
+_TRAININGS = """
+CREATE TABLE trainings (
+    id TEXT PRIMARY KEY,
+    name TEXT NOT NULL,         -- of the LoRA; several trainings may have had it
+    place TEXT NOT NULL,        -- local, kaggle
+    phase TEXT NOT NULL,        -- where it is, or goes on
+    state TEXT NOT NULL,        -- working, done, failed, stopped
+    folder TEXT NOT NULL,       -- its run folder
+    pictures TEXT NOT NULL,     -- core.training_pictures.fingerprint of its folder of pictures
+    unet TEXT NOT NULL,         -- the file that will draw with the LoRA
+    flags TEXT NOT NULL DEFAULT '[]',   -- of its worker's command line
+    pid INTEGER NOT NULL DEFAULT 0,     -- its newest worker
+    born INTEGER NOT NULL DEFAULT 0,    -- when that process began, in ticks since the boot
+    slug TEXT NOT NULL DEFAULT '',      -- of its kernel on Kaggle
+    version INTEGER NOT NULL DEFAULT 0, -- that was pushed last
+    reached INTEGER NOT NULL DEFAULT 0, -- updates made when it was pushed last
+    stuck INTEGER NOT NULL DEFAULT 0,   -- pushes in a row that added none
+    told TEXT NOT NULL DEFAULT '',      -- what it does, waits for, or why it ended
+    sheet TEXT NOT NULL DEFAULT '',     -- the test sheet
+    created REAL NOT NULL,
+    moved REAL NOT NULL,        -- last change of phase or state
+    ended REAL
+);
+CREATE INDEX trainings_by_name ON trainings (name, created);
+"""
+_CHANGES = {
+    0: _SCHEMA + _INDEXES + _TRAININGS,
+    1: _FROM_1 + _INDEXES + _TRAININGS,
+    2: _TRAININGS,
+    SCHEMA_VERSION: "",
+}
 
 
 class JournalError(Exception):
@@ -84,7 +117,7 @@ def connect(folder: Path) -> sqlite3.Connection:
     """
     path = folder / FILE
     try:
-        db = sqlite3.connect(path, check_same_thread=False)
+        db = sqlite3.connect(path, check_same_thread=False, timeout=BUSY)
         db.row_factory = sqlite3.Row
         db.execute("PRAGMA journal_mode = WAL")
         db.execute("PRAGMA synchronous = FULL")
@@ -119,17 +152,28 @@ def connect_to_read(folder: Path) -> sqlite3.Connection:
 
 
 def _bring_up_to_date(db: sqlite3.Connection, path: Path) -> None:
-    (version,) = db.execute("PRAGMA user_version").fetchone()
-    if version == SCHEMA_VERSION:
+    if _version(db) == SCHEMA_VERSION:
         return
-    if version not in (0, 1):
-        raise JournalError(f"{path} was written by a newer Vulcan (version {version}); update this")
-    change = _SCHEMA if version == 0 else _FROM_1
-    db.executescript(f"BEGIN; {change} {_INDEXES} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
-    for seq, request in db.execute("SELECT seq, request FROM jobs WHERE needs = ''").fetchall():
-        name = needs(Request.from_json(request))
-        db.execute("UPDATE jobs SET needs = ? WHERE seq = ?", (name, seq))
-    db.commit()
+    with db:
+        db.execute("BEGIN IMMEDIATE")  # another process may be about to do the same
+        version = _version(db)
+        if version not in _CHANGES:
+            raise _is_newer(path, version)
+        for statement in _CHANGES[version].split(";\n"):
+            db.execute(statement)
+        for seq, request in db.execute("SELECT seq, request FROM jobs WHERE needs = ''").fetchall():
+            name = needs(Request.from_json(request))
+            db.execute("UPDATE jobs SET needs = ? WHERE seq = ?", (name, seq))
+        db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+
+
+def _version(db: sqlite3.Connection) -> int:
+    (version,) = db.execute("PRAGMA user_version").fetchone()
+    return int(version)
+
+
+def _is_newer(path: Path, version: int) -> JournalError:
+    return JournalError(f"{path} was written by a newer Vulcan (version {version}); update this")
 
 
 def unwritable(path: Path, error: sqlite3.Error) -> JournalError:

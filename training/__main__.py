@@ -71,7 +71,7 @@ def _run(
     folder: RunFolder, stage: Stage, arguments: argparse.Namespace, until: float | None
 ) -> int:
     """Run one stage; its exit code, the first that is not 0 where several processes train."""
-    more = [] if until is None else ["--until", str(until)]
+    more = ["--lifeline"] if until is None else ["--lifeline", "--until", str(until)]
     if arguments.vram_limit is not None:
         more += ["--vram-limit", str(arguments.vram_limit)]
     world = _processes(arguments) if stage is Stage.TRAIN else 1
@@ -83,6 +83,7 @@ def _run(
                 [sys.executable, "-m", f"training.stages.{stage}", str(folder.path), *more]
                 + (["--rank", str(rank)] if rank else []),
                 cwd=ROOT,
+                stdin=subprocess.PIPE,  # ends when we do, however that happens
                 start_new_session=True,  # a terminal's Ctrl-C reaches us alone: we hand it on
             )
             for rank in range(world)

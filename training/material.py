@@ -50,7 +50,11 @@ def find(folder: RunFolder, plan: Plan, assets: Assets, pictures: PictureSet) ->
 
     items, recipe = pictures.items, plan.recipe
     shape = base_shape.read(assets.unet)
-    drawn = prior.prompts(items, plan.trigger, recipe, shape) if recipe.prior_share else []
+    drawn = (
+        prior.prompts(items, plan.trigger, recipe, shape)
+        if recipe.prior and recipe.prior_share
+        else []
+    )
     own = [item.caption for item in items]
     return RunMaterial(
         cache=LatentCache(folder.cache, digest(assets.vae), digest(assets.clip_l, assets.t5)),

@@ -168,7 +168,9 @@ class Trainer:
 def prior_count(recipe: Recipe) -> int:
     """Return how many prior pictures come with each batch."""
     share = recipe.prior_share
-    return max(1, round(recipe.batch * share / (1 - share))) if recipe.prior and share else 0
+    if not recipe.prior or not share:
+        return 0
+    return max(1, round(recipe.batch * share / (1 - share)))
 
 
 def rate(recipe: Recipe, step: int) -> float:

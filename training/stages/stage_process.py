@@ -8,6 +8,7 @@ at it between two things.
 import argparse
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -111,6 +112,8 @@ def run(stage: Stage, work: Callable[[StageProcess, argparse.Namespace], int]) -
         process = StageProcess(stage, folder, plan, assets, arguments, arguments.until)
         process.quiet = arguments.rank > 0
         _listen(process)
+        if arguments.lifeline:
+            _hold_on_to(process)
         return work(process, arguments)
     except EXPECTED as error:
         sys.stderr.write(f"training, {stage}: {error}\n")
@@ -126,8 +129,23 @@ def _parser(stage: Stage) -> argparse.ArgumentParser:
     parser.add_argument("--rank", type=int, default=0, help="number of this process")
     parser.add_argument("--world", type=int, default=1, help="how many processes train")
     parser.add_argument("--meet", type=Path, help="file at which they meet")
+    parser.add_argument("--lifeline", action="store_true", help="stop when standard input ends")
     parser.add_argument("--vram-limit", type=float, help="most GB of a card's memory to use")
     return parser
+
+
+def _hold_on_to(process: StageProcess) -> None:
+    """Stop as at a SIGTERM when standard input ends: whoever started this stage is gone.
+
+    The kernel closes that pipe even after kill -9; else a stage would train on beside the next.
+    """
+
+    def wait() -> None:
+        while sys.stdin.buffer.read(4096):
+            pass
+        process.signalled = process.signalled or signal.SIGTERM
+
+    threading.Thread(target=wait, name="lifeline", daemon=True).start()
 
 
 def _device(arguments: argparse.Namespace) -> "torch.device":

@@ -29,7 +29,7 @@ def work(process: StageProcess, arguments: argparse.Namespace) -> int:
         process.assets.unet, process.plan.backend, process.plan.recipe.precision, process.device
     )
     kept = _prior(process, found, loaded, ranks)
-    if process.plan.recipe.prior_share and kept is None:
+    if prior_count(process.plan.recipe) and kept is None:
         return process.paused(0, process.plan.recipe.steps)
     recipe = process.plan.recipe
     adapter.put_on(loaded, recipe.rank, recipe.targets, recipe.seed)
