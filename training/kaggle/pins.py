@@ -25,6 +25,8 @@ ALWAYS = LEFT | {
 }
 EIGHT_BIT = "bitsandbytes"
 _TORCHAO_FROM = (0, 16)
+_INTERNET = "Turn Settings > Internet on (it needs a phone-verified account) and run all again"
+_ENVIRONMENT = "Choose another environment in Settings > Environment, and run all again"
 _PIN = re.compile(r"^([A-Za-z0-9._-]+)==([A-Za-z0-9.+!_-]+)\s*(?:#.*)?$")
 
 
@@ -80,7 +82,7 @@ def install(requirements: Collection[str], there: Mapping[str, str], work: Path)
     constraints.write_text("\n".join(sorted(kept)) + "\n")
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet"]
     _call([*pip, "install", "--constraint", str(constraints), *requirements])
-    _call([sys.executable, "-c", "import diffusers, peft, transformers, accelerate"])
+    _call([sys.executable, "-c", "import diffusers, peft, transformers, accelerate"], _ENVIRONMENT)
 
 
 def remove_old_torchao() -> bool:
@@ -98,14 +100,14 @@ def remove_old_torchao() -> bool:
     return True
 
 
-def _call(command: list[str]) -> None:
+def _call(command: list[str], fix: str = _INTERNET) -> None:
     try:
         subprocess.run(command, capture_output=True, text=True, check=True)
     except subprocess.CalledProcessError as error:
         lines = [line for line in error.stderr.splitlines() if line.strip()]
         raise RefusalError(
             Code.INSTALL,
-            "the packages cannot be installed",
-            why=lines[-1] if lines else f"pip ended with {error.returncode}",
-            fix="Turn Settings > Internet on (it needs a phone-verified account) and run all again",
+            "the packages cannot be had",
+            why=lines[-1] if lines else f"it ended with {error.returncode}",
+            fix=fix,
         ) from error
