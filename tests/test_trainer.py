@@ -143,7 +143,7 @@ def packed_layer() -> PackedLinear:
 def test_a_frozen_layer_has_the_gradient_of_a_plain_one() -> None:
     results = []
     for freeze in (False, True):
-        after = torch.nn.Linear(32, 8)
+        after = torch.nn.Linear(32, 8, bias=False)
         with torch.no_grad():
             after.weight.fill_(0.1)
         model = torch.nn.Sequential(packed_layer(), torch.nn.GELU(), after)

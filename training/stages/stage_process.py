@@ -6,6 +6,7 @@ at it between two things.
 """
 
 import argparse
+import os
 import signal
 import sys
 import threading
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 
 FINISHED, FAILED, PAUSED = 0, 1, 75
 """Exit codes; 75 is EX_TEMPFAIL: the same call goes on."""
+
+_STDIN = 0
 
 EXPECTED = (TrainingError, ModelError, RenderError, OSError)
 
@@ -141,7 +144,7 @@ def _hold_on_to(process: StageProcess) -> None:
     """
 
     def wait() -> None:
-        while sys.stdin.buffer.read(4096):
+        while os.read(_STDIN, 4096):  # not sys.stdin, whose lock would be held at the exit
             pass
         process.signalled = process.signalled or signal.SIGTERM
 
