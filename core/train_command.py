@@ -188,11 +188,10 @@ def _flags(arguments: argparse.Namespace) -> list[str]:
 
 def _write_notebook(path: Path, setup: Setup, settings: Settings, hours: float) -> int:
     from core import training_kaggle
-    from models import store
+    from training.kaggle import notebook
 
     hours = hours or settings.training.max_runtime or training_kaggle.USUAL_HOURS
-    text = training_kaggle.notebook_text(setup.plan, hours * 3600)
-    store.atomic_write(path, text.encode())
+    notebook.write(path, setup.plan, max_runtime=hours * 3600)
     print(f"wrote {path}")
     return 0
 

@@ -14,7 +14,14 @@ from core.training_record import Training
 from models import base_shape, flux
 from training import run_plan
 from training.errors import TrainingError
-from training.kaggle import cloud_log, cloud_output, cloud_package, cloud_run, dataset_upload
+from training.kaggle import (
+    cloud_log,
+    cloud_output,
+    cloud_package,
+    cloud_run,
+    dataset_upload,
+    notebook,
+)
 from training.kaggle import verdict as verdicts
 from training.kaggle.account import Account
 from training.kaggle.cloud_errors import CloudError, Trouble
@@ -26,6 +33,7 @@ from training.run_plan import Plan
 USUAL_HOURS = 11.0  # a session there has 12, and what a killed one saved may be lost
 _MOST_HOURS = 12.0
 _HOUR = 3600
+_LEAST_HOURS = 0.25
 _SPARE_HOURS = 0.5  # between the trainer's own end and Kaggle's
 _PAUSES = (1.0, 2.0, 4.0)  # seconds; beyond them the worker itself is patient
 _PACKAGE = "kaggle"  # in the run folder
@@ -128,16 +136,15 @@ class Kaggle:
         )
 
     def _notebook(self, plan: Plan) -> str:
-        return notebook_text(plan, self._hours * _HOUR)
+        return notebook.build(plan, max_runtime=self._hours_left() * _HOUR)
 
+    def _hours_left(self) -> float:
+        """Return the time limit of a run: less where the week's quota ends before.
 
-def notebook_text(plan: Plan, max_runtime: float) -> str:
-    """Return the notebook that trains a plan there.
-
-    Args:
-        plan: what it makes.
-        max_runtime: seconds after which it pauses.
-    """
-    from importlib import import_module
-
-    return str(import_module("training.kaggle.notebook").build(plan, max_runtime=max_runtime))
+        The run must end itself: what Kaggle ends may lose its output. A quota that is out is for
+        Kaggle to refuse, in its own words.
+        """
+        left = self._reached(lambda: cloud_run.quota(self._account))
+        if left is None:
+            return self._hours
+        return min(self._hours, max(_LEAST_HOURS, left - _SPARE_HOURS))

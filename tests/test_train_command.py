@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import nbformat
 import pytest
 from PIL import Image
 
@@ -67,7 +68,7 @@ def test_a_training_outlives_its_terminal_and_a_kill_and_ends_with_a_sheet(
     begun = train("photos", *ASKED, "--set=steps=120", "--no-follow")
     assert begun.returncode == 0, begun.stderr
     assert "steps 120 (flag)" in begun.stdout
-    assert "learning_rate 0.003 (micro)" in begun.stdout
+    assert "learning_rate 0.01 (micro)" in begun.stdout
     assert "train stop ohwx" in begun.stdout
     (folder,) = (tmp_path / "state" / "trainings").glob("ohwx-*")
     eventually((folder / "checkpoints" / "step").exists, 30.0)
@@ -106,6 +107,20 @@ def test_a_training_outlives_its_terminal_and_a_kill_and_ends_with_a_sheet(
     (tmp_path / "photos" / "0.txt").write_text("another ohwx")
     assert "pictures or captions were changed" in train("photos", *ASKED, "--set=steps=120").stderr
     assert "a LoRA of this name already" in train("photos", *ASKED, "--fresh").stderr
+
+
+def test_the_notebook_alone_is_written_for_other_clouds(tmp_path: Path, train: Run) -> None:
+    pictures(tmp_path / "photos")
+    done = train("photos", *ASKED, "--write-notebook=lora.ipynb", "--max-runtime=2")
+    assert done.returncode == 0, done.stderr
+    text = (tmp_path / "lora.ipynb").read_text()
+    notebook: Any = nbformat.reads(text, as_version=4)  # type: ignore[no-untyped-call] # its own
+    nbformat.validate(notebook)
+    source = "".join(cell.source for cell in notebook.cells)
+    assert "MAX_RUNTIME = 7200" in source
+    assert '"name": "ohwx"' in source or "'name': 'ohwx'" in source
+    assert str(tmp_path) not in source
+    assert not list((tmp_path / "state" / "trainings").glob("ohwx-*")), "nothing is begun"
 
 
 def test_a_training_that_is_stopped_goes_on_and_one_that_fails_says_why(

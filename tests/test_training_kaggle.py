@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -11,15 +12,16 @@ from pathlib import Path
 import pytest
 
 from configs import settings as configs
-from core import training_kaggle, training_process, training_setup
+from core import training_process, training_setup
 from core.training_child import Stop
 from core.training_cloud import Pace
+from core.training_kaggle import Kaggle
 from core.training_record import PHASES, Phase, Training, Where
 from core.training_setup import Wanted
 from core.training_table import Trainings
 from core.training_work import Site, Work
 from models.micro import micro_set
-from tests.kaggle_kit import NOTEBOOK, at_home
+from tests.kaggle_kit import at_home
 from tests.kaggle_stand_in.kaggle_site import Runner
 from tests.kaggle_stand_in.server import standing_in
 from tests.train_kit import pictures, training
@@ -61,10 +63,18 @@ def trainer(lora: Path) -> Runner:
     return run
 
 
-def begun(table: Trainings, settings: configs.Settings, photos: Path, folder: Path) -> Training:
+def begun(
+    table: Trainings, settings: configs.Settings, photos: Path, folder: Path, name: str = "d"
+) -> Training:
     wanted = Wanted(photos, "ohwx", Preset.CHARACTER, Where.KAGGLE, {"steps": "6"})
     setup = training_setup.find(wanted, settings, lambda _what, _share: None)
-    row = training(folder, place=Where.KAGGLE, phase=Phase.UPLOADING, unet=setup.edge)
+    row = training(
+        folder,
+        id=f"0000abc{name}",
+        place=Where.KAGGLE,
+        phase=Phase.UPLOADING,
+        unet=setup.edge,
+    )
     training_setup.make(folder, setup)
     table.add(row)
     return row
@@ -74,7 +84,6 @@ def test_a_training_goes_to_kaggle_pauses_goes_on_and_comes_back_paired(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     at_home(monkeypatch, tmp_path / "home")
-    monkeypatch.setattr(training_kaggle, "notebook_text", lambda _plan, _seconds: NOTEBOOK)
     monkeypatch.setattr(Pace, "pauses", lambda _self: iter(lambda: 0.05, None))
     lora = micro_set.place(micro_set.SHIPPED).lora
     with standing_in(tmp_path / "kaggle", trainer(lora)) as stand_in:
@@ -99,6 +108,30 @@ def test_a_training_goes_to_kaggle_pauses_goes_on_and_comes_back_paired(
     secret = os.environ["KAGGLE_API_TOKEN"].encode()
     kept = [path for path in (*settings.state.rglob("*"), *end.folder.rglob("*")) if path.is_file()]
     assert not [path for path in kept if secret in path.read_bytes()]
+
+
+def test_a_run_pauses_before_the_week_s_quota_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at_home(monkeypatch, tmp_path / "home")
+    with standing_in(tmp_path / "kaggle", None) as stand_in:
+        environ = {
+            "VULCAN_STATE": str(tmp_path / "state"),
+            "VULCAN_FOLDERS__MODELS": str(tmp_path / "models"),
+            "VULCAN_TRAINING__KAGGLE_ENDPOINT": stand_in.endpoint,
+        }
+        settings = configs.load(None, None, environ)
+        settings.state.mkdir()
+        photos = pictures(tmp_path / "photos")
+        limits = []
+        for number, left in enumerate((30.0, 3.0)):
+            stand_in.site.behaviour.gpu_hours_used = 30.0 - left
+            with closing(Trainings(settings.state, time.time)) as table:
+                row = begun(table, settings, photos, tmp_path / f"ohwx-{number}", str(number))
+            Kaggle(row, settings, 0.0, lambda _seconds: None).upload()
+            (file,) = (row.folder / "kaggle" / "kernel").glob("*.ipynb")
+            limits += re.findall(r"MAX_RUNTIME = (\d+)", file.read_text())
+    assert limits == ["39600", "9000"]  # 11 hours, and half an hour less than are left
 
 
 def played(training: str, table: Trainings, site: Site) -> list[Phase]:
