@@ -18,6 +18,9 @@ from training.told import Told
 from training.trainer import Made, Material, Trainer, prior_count
 
 
+_TOLD = 128  # prior pictures between two notes
+
+
 def work(process: StageProcess, arguments: argparse.Namespace) -> int:
     """Load the base, go on from the newest checkpoint, train."""
     process.tell(Happened.STAGE)
@@ -49,7 +52,8 @@ def _prior(
         return None
     if ranks.rank == 0:
         for count in prior.draw(found.cache, loaded, found.base, found.prior, recipe):
-            process.tell(Happened.NOTE, text=f"drew {count} of {recipe.prior} prior pictures")
+            if count % _TOLD == 0 or count == recipe.prior:
+                process.tell(Happened.NOTE, text=f"drew {count} of {recipe.prior} prior pictures")
             if process.stop_wanted() and count < recipe.prior:
                 return None
     ranks.together()
