@@ -17,7 +17,6 @@ from training.stages.stage_process import FINISHED, StageProcess
 from training.told import Told
 from training.trainer import Made, Material, Trainer, prior_count
 
-
 _TOLD = 128  # prior pictures between two notes
 
 
