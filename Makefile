@@ -21,8 +21,8 @@ demo: $(RUN_READY)  ## FP16 Flux -> GGUF -> LoRA pair -> prompt files -> picture
 run: $(RUN_READY)  ## the director: watch ./inbox, fill ./outbox
 	@$(BIN)/python core/director.py
 
-test: $(DEV_READY)  ## all tests
-	@$(BIN)/python -m pytest
+test: $(DEV_READY)  ## all tests, on two cores
+	@$(BIN)/python -m pytest -n 2 --dist loadfile
 
 explore: $(DEV_READY)  ## the property tests with new, random examples, ten times as many
 	@$(BIN)/python -m pytest -m hypothesis --hypothesis-profile=explore
