@@ -52,7 +52,7 @@ def disturbed(run: RunFolder, kills: int, whole: float, drawn: random.Random) ->
             training_kit.command(run), cwd=training_kit.ROOT, start_new_session=True
         )
         # Late enough on average that each start gets some way beyond loading.
-        time.sleep(drawn.uniform(0.0, 0.35 * whole))
+        time.sleep(drawn.uniform(0.0, 0.6 * whole))
         done = child.poll() is not None
         kill(run, child)
         there = checkpoint_files.newest(run.checkpoints)

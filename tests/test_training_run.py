@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from safetensors.numpy import load_file
 
 from models import store
@@ -232,6 +233,35 @@ def test_other_pictures_are_not_trained_into_the_same_run(
     status = progress.read_status(run.status)
     assert status is not None
     assert status.state is State.FAILED
+
+
+def test_a_full_disk_is_told_in_a_sentence(through: RunFolder, tmp_path: Path) -> None:
+    run = again(through, tmp_path)
+    run.progress.symlink_to("/dev/full")
+    done = training_kit.train(run)
+    assert done.returncode == 1
+    assert "No space left on device" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_card_without_room_is_told_in_a_sentence(
+    through: RunFolder,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def work(_process: stage_process.StageProcess, _arguments: object) -> int:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+
+    run = again(through, tmp_path)
+    monkeypatch.setattr(sys, "argv", ["train", str(run.path)])
+    monkeypatch.setattr(stage_process, "_listen", lambda _process: None)
+    assert stage_process.run(Stage.TRAIN, work) == stage_process.FAILED
+    status = progress.read_status(run.status)
+    assert status is not None
+    assert status.state is State.FAILED
+    assert "Lower the resolution or the batch" in status.text
+    assert "Lower the resolution" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("kind", ["base", "folder", "empty", "plan"])

@@ -6,6 +6,7 @@ at it between two things.
 """
 
 import argparse
+import contextlib
 import os
 import signal
 import sys
@@ -33,6 +34,12 @@ FINISHED, FAILED, PAUSED = 0, 1, 75
 """Exit codes; 75 is EX_TEMPFAIL: the same call goes on."""
 
 _STDIN = 0
+_NO_MEMORY = ("out of memory", "can't allocate memory")
+_TOO_LARGE = (
+    "the memory does not do for this training. Lower the resolution or the batch (--set "
+    "resolution=[512] --set batch=1), take another base (--backend gguf), or close what else uses "
+    "the card; what was saved is kept."
+)
 
 EXPECTED = (TrainingError, ModelError, RenderError, OSError)
 
@@ -119,10 +126,19 @@ def run(stage: Stage, work: Callable[[StageProcess, argparse.Namespace], int]) -
             _hold_on_to(process)
         return work(process, arguments)
     except EXPECTED as error:
-        sys.stderr.write(f"training, {stage}: {error}\n")
-        if process is not None:
-            process.stands(State.FAILED, text=str(error))
-        return FAILED
+        return _failed(stage, process, str(error))
+    except RuntimeError as error:  # torch's, for a card's memory as for the machine's
+        if not any(sign in str(error).lower() for sign in _NO_MEMORY):
+            raise
+        return _failed(stage, process, _TOO_LARGE)
+
+
+def _failed(stage: Stage, process: StageProcess | None, told: str) -> int:
+    sys.stderr.write(f"training, {stage}: {told}\n")
+    if process is not None:
+        with contextlib.suppress(OSError):  # a full disk may be what failed
+            process.stands(State.FAILED, text=told)
+    return FAILED
 
 
 def _parser(stage: Stage) -> argparse.ArgumentParser:
