@@ -19,7 +19,6 @@ from tests import training_kit
 from training import checkpoint_files, progress
 from training.run_folder import RunFolder
 
-
 LONGEST = 16.0
 """Seconds until a kill, at most: some nine of them are for loading, the rest for updates."""
 
