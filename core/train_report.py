@@ -9,7 +9,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from core import training_config, training_process, training_view
+from core import training_advice, training_config, training_process, training_view
 from core.training_config import Origin
 from core.training_record import PHASES, State, Training
 from core.training_setup import Setup, Wanted
@@ -43,6 +43,8 @@ def config(setup: Setup, wanted: Wanted, training: Training) -> None:
     for row in _rows(listed, _COLUMNS):
         table.add_row("", *map(Text, row))
     console.print(table)
+    for note in training_advice.notes(setup, wanted.place):
+        _line(console, "note", note)
 
 
 def leaving(training: Training) -> None:
