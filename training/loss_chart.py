@@ -9,6 +9,7 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
+from training import png_file
 from training.progress import Event, Happened
 
 WIDTH, HEIGHT = 960, 480
@@ -42,9 +43,7 @@ def draw(path: Path, title: str, losses: Sequence[Point]) -> None:
         pen.text((_LEFT, _TOP), "too few updates to draw", _GREY, ImageFont.load_default(16))
     else:
         _plot(pen, losses)
-    part = path.with_suffix(".part")
-    image.save(part, format="PNG")
-    part.replace(path)
+    png_file.write(path, image)
 
 
 def _plot(pen: ImageDraw.ImageDraw, losses: Sequence[Point]) -> None:

@@ -11,7 +11,7 @@ from PIL import Image
 
 from host import vae
 from host.values import Latent
-from training import encoding, latent_cache, prior, sampling
+from training import encoding, latent_cache, png_file, prior, sampling
 from training.bases.base import Base
 from training.examples import stacked
 from training.material import RunMaterial
@@ -74,7 +74,4 @@ def file_of(folder: Path, step: int, number: int) -> Path:
 
 
 def _save(path: Path, pixels: np.ndarray[tuple[int, ...], np.dtype[np.float32]]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(".part")
-    Image.fromarray((pixels * 255).round().clip(0, 255).astype("u1")).save(part, format="PNG")
-    part.replace(path)
+    png_file.write(path, Image.fromarray((pixels * 255).round().clip(0, 255).astype("u1")))

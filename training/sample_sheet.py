@@ -6,6 +6,8 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
+from training import png_file
+
 CELL = 192
 _HEAD, _SIDE, _GAP = 34, 230, 8
 _MOST = 8  # columns; the first and the last are always among them
@@ -34,9 +36,7 @@ def draw(path: Path, folder: Path, captions: Sequence[str]) -> bool:
                 sheet.paste(_cell(file), (left, _HEAD + (number - 1) * (CELL + _GAP)))
     for row, caption in enumerate(captions):
         _caption(pen, caption, _HEAD + row * (CELL + _GAP))
-    part = path.with_suffix(".part")
-    sheet.save(part, format="PNG")
-    part.replace(path)
+    png_file.write(path, sheet)
     return True
 
 
