@@ -5,7 +5,8 @@
 Trains the same 20 pictures with `python -m training` on each base, with each seed, and has an
 embedded host draw with every one of these LoRAs on the Q4_K_S file. The judge says how many of the
 trigger's pictures show the concept, how many of another word's do, and how many scenes without the
-trigger are right, which is compared with the bare base.
+trigger are right, which is compared with the bare base; and the loss on pictures that no LoRA saw
+is measured on the Q4_K_S file (:mod:`benchmarks.heldout`).
 """
 
 import argparse
@@ -14,6 +15,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from benchmarks import heldout
 from benchmarks.micro_flux import OTHER_WORDS, Share, scenes_asked
 from models.micro import concept, exam, micro_set, spec
 from models.store import Folder
@@ -49,6 +51,8 @@ def main() -> None:
                     shutil.copy(file, loras / file.name)
                     name = f"trained on {backend}, seed {seed}, {seconds:.0f} s"
                     tell(drawing, name, file.name, chosen.share)
+                    unseen = heldout.loss(run, files.unet.with_name(training_kit.Q4))
+                    print(f"  loss on unseen pictures    {unseen:.5f}", flush=True)
 
 
 def tell(drawing: Studio, name: str, lora: str, share: float) -> None:
