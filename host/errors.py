@@ -4,32 +4,11 @@
 client. Anything else that a node raises is a fault of ours and is logged with a traceback too.
 """
 
-from pathlib import Path
-
-from models.errors import sentence
+from models.errors import ToldError
 
 
-class RenderError(Exception):
-    """The host could not do what a graph asks for, for a reason that the user can act on.
-
-    Attributes:
-        what: what failed, without a full stop.
-        path: the file it failed on, if it was one.
-        why: the finding behind it.
-        fix: what the user can do next.
-    """
-
-    def __init__(
-        self, what: str, *, path: Path | None = None, why: str = "", fix: str = ""
-    ) -> None:
-        super().__init__(what)
-        self.what = what
-        self.path = path
-        self.why = why
-        self.fix = fix
-
-    def __str__(self) -> str:
-        return sentence(self.what, self.path, self.why, self.fix)
+class RenderError(ToldError):
+    """The host could not do what a graph asks for, for a reason that the user can act on."""
 
 
 class InterruptedRunError(Exception):

@@ -1,4 +1,4 @@
-"""The one error that models/ raises.
+"""The one error that models/ raises, and what the errors of the packages above have in common.
 
 It knows how to say a failure in a sentence or two; it does not know who reads them: the director
 prints them, the host puts them into its answer.
@@ -13,8 +13,8 @@ def sentence(what: str, path: Path | None, why: str, fix: str) -> str:
     return f"{head}{f': {why}' if why else ''}.{f' {fix}.' if fix else ''}"
 
 
-class ModelError(Exception):
-    """A model file is not what it should be, or two files do not belong together.
+class ToldError(Exception):
+    """A failure that a user can act on, told in a sentence or two.
 
     Attributes:
         what: what failed, without a full stop.
@@ -32,9 +32,13 @@ class ModelError(Exception):
         self.why = why
         self.fix = fix
 
+    def __str__(self) -> str:
+        return sentence(self.what, self.path, self.why, self.fix)
+
+
+class ModelError(ToldError):
+    """A model file is not what it should be, or two files do not belong together."""
+
     def about(self, path: Path) -> "ModelError":
         """The same error, once it is known which file it is about."""
         return ModelError(self.what, path=path, why=self.why, fix=self.fix)
-
-    def __str__(self) -> str:
-        return sentence(self.what, self.path, self.why, self.fix)

@@ -3,7 +3,7 @@
 from enum import StrEnum
 from pathlib import Path
 
-from models.errors import sentence
+from models.errors import ToldError
 
 
 class Problem(StrEnum):
@@ -19,26 +19,15 @@ class Problem(StrEnum):
     DISK = "disk"
 
 
-class QuantizeError(Exception):
+class QuantizeError(ToldError):
     """A model was not converted, and no file was left behind.
 
     Attributes:
         kind: what kind of failure it is.
-        what: what failed, without a full stop.
-        path: the file it failed on, if it was one.
-        why: the finding behind it.
-        fix: what the user can do next.
     """
 
     def __init__(
         self, kind: Problem, what: str, *, path: Path | None = None, why: str = "", fix: str = ""
     ) -> None:
-        super().__init__(what)
+        super().__init__(what, path=path, why=why, fix=fix)
         self.kind = kind
-        self.what = what
-        self.path = path
-        self.why = why
-        self.fix = fix
-
-    def __str__(self) -> str:
-        return sentence(self.what, self.path, self.why, self.fix)
