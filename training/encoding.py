@@ -76,6 +76,8 @@ def encode_captions(
         ModelError, RenderError: an encoder cannot be used.
         OSError: the disk refuses.
     """
+    if not texts:
+        return
     pooled = _pooled(texts, assets, device)
     # float32 unless the card has bfloat16: T5 overflows in float16.
     modern = device.type == "cuda" and torch.cuda.get_device_capability(device)[0] >= 8
@@ -106,6 +108,8 @@ def encode_pictures(
         TrainingError: a picture cannot be read.
         OSError: the disk refuses.
     """
+    if not pictures:
+        return
     loaded = vae.load(assets.vae, device=device)
     for one in pictures:
         latent = loaded.encode(_cut_out(assets.pictures / one.item.file, one))

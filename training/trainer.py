@@ -119,17 +119,17 @@ class Trainer:
         recipe, material = self.recipe, self._material
         batch = material.batches.batch(number)
         own = examples.of(material.cache, batch, recipe.caption_dropout, recipe.seed, number)
-        total = self._scaled(self._lesson(own, number), 1)
+        total = self._scaled(self._lesson(own, number))
         if material.prior is not None:
             count = prior_count(recipe)
             kept = material.prior.some(count, recipe.seed, number)
-            total += self._scaled(self._reminder(kept, number), 1)
+            total += self._scaled(self._reminder(kept, number))
         return total
 
-    def _scaled(self, loss: torch.Tensor, weight: float) -> float:
-        factor = self.standing.scale * weight / self.recipe.accumulate
-        torch.autograd.backward(loss * factor)
-        return loss.item() * weight
+    def _scaled(self, loss: torch.Tensor) -> float:
+        """Add a loss's gradient, as large as float16 bears it; return the loss itself."""
+        torch.autograd.backward(loss * (self.standing.scale / self.recipe.accumulate))
+        return loss.item()
 
     def _lesson(self, own: Examples, number: int) -> torch.Tensor:
         """How far the unet is from telling noise from picture."""

@@ -2,7 +2,7 @@
 
 import argparse
 import sys
-from collections.abc import Iterable
+from itertools import chain
 
 from training import encoding, material
 from training.progress import Happened, Stage, State
@@ -18,21 +18,14 @@ def work(process: StageProcess, _arguments: argparse.Namespace) -> int:
     pictures = encoding.missing_pictures(found.cache, found.pictures)
     steps = len(texts) + len(pictures)
     process.stands(State.RUNNING, 0, steps)
-    done = 0
-    works: tuple[Iterable[object], ...] = (
-        encoding.encode_captions(found.cache, texts, process.assets, process.device)
-        if texts
-        else (),
-        encoding.encode_pictures(found.cache, pictures, process.assets, process.device)
-        if pictures
-        else (),
+    encoded = chain(
+        encoding.encode_captions(found.cache, texts, process.assets, process.device),
+        encoding.encode_pictures(found.cache, pictures, process.assets, process.device),
     )
-    for each in works:
-        for _ in each:
-            done += 1
-            process.tell(Happened.STEP, step=done, steps=steps)
-            if process.stop_wanted():
-                return process.paused(done, steps)
+    for done, _ in enumerate(encoded, 1):
+        process.tell(Happened.STEP, step=done, steps=steps)
+        if process.stop_wanted():
+            return process.paused(done, steps)
     return FINISHED
 
 
