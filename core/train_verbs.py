@@ -139,9 +139,7 @@ def _how_to_cancel(training: Training, arguments: argparse.Namespace) -> str:
     try:
         return kaggle(training, load_settings(arguments), 0.0, time.sleep).cancel()
     except (CloudAway, TrainingError):
-        return (
-            "The run on Kaggle goes on: open https://www.kaggle.com/work/code and cancel it there"
-        )
+        return "The run on Kaggle goes on: open its notebook on kaggle.com and cancel it there"
 
 
 def fetch(arguments: argparse.Namespace) -> int:
