@@ -16,13 +16,16 @@ import pytest
 from tests.kaggle_kit import a_package, kaggle, ready
 from tests.kaggle_stand_in.behaviour import Fault
 from tests.kaggle_stand_in.kaggle_site import TOKEN, Runner
+from training.errors import TrainingError
 from training.kaggle import cloud_run
+from training.kaggle.account import Account
 from training.kaggle.cloud_errors import CloudError, Trouble
 from training.kaggle.cloud_log import log
 from training.kaggle.cloud_output import fetch
 from training.kaggle.dataset_upload import upload
-from training.kaggle.values import CloudState, CloudStatus, Want
+from training.kaggle.values import CloudState, CloudStatus, Package, Want
 from training.kaggle.verdict import verdict
+from training.run_folder import RunFolder
 
 # Trains six steps in the notebook's stead: a step is a checkpoint, and it may be stopped at any.
 TRAINER = """
@@ -77,11 +80,23 @@ def trainer(pace: float = 0.0, budget: int = 99, gpu: str = "T4 x2") -> Runner:
     return run
 
 
+def pushed(folder: Path, account: Account) -> tuple[RunFolder, Package]:
+    """Upload a package and begin its first run."""
+    run, made = a_package(folder)
+    upload(account, made)
+    cloud_run.push(account, made, resume=False, timeout_s=60)
+    return run, made
+
+
+def end_of(account: Account, made: Package, run: RunFolder) -> TrainingError | None:
+    """Fetch what a run left, and return what is said of it."""
+    fetched = fetch(account, made.slug, run, Want.ALL)
+    return verdict(account, made.slug, run, cloud_run.status(account, made.slug), fetched)
+
+
 def test_push_run_and_fetch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with kaggle(monkeypatch, tmp_path, trainer()) as (stand_in, account):
-        run, made = a_package(tmp_path)
-        upload(account, made)
-        cloud_run.push(account, made, resume=False, timeout_s=60)
+        run, made = pushed(tmp_path, account)
         stand_in.site.wait_over(made.slug)
         state = cloud_run.status(account, made.slug)
         fetched = fetch(account, made.slug, run, Want.ALL)
@@ -118,9 +133,7 @@ def test_a_run_whose_machine_is_taken_away_goes_on_from_its_last_checkpoint(
     with kaggle(monkeypatch, tmp_path, trainer(pace=0.15)) as (stand_in, account):
         stand_in.site.behaviour.preempt_after = 0.7
         stand_in.site.behaviour.preempt_as = state
-        run, made = a_package(tmp_path)
-        upload(account, made)
-        cloud_run.push(account, made, resume=False, timeout_s=60)
+        run, made = pushed(tmp_path, account)
         stand_in.site.wait_over(made.slug)
         fetched = fetch(account, made.slug, run, Want.ALL)
         stands = cloud_run.status(account, made.slug)
@@ -143,13 +156,9 @@ def test_a_run_that_lost_its_output_is_told(
     with kaggle(monkeypatch, tmp_path, trainer(pace=0.2)) as (stand_in, account):
         stand_in.site.behaviour.preempt_after = 0.1
         stand_in.site.behaviour.keeps_output = False
-        run, made = a_package(tmp_path)
-        upload(account, made)
-        cloud_run.push(account, made, resume=False, timeout_s=60)
+        run, made = pushed(tmp_path, account)
         stand_in.site.wait_over(made.slug)
-        fetched = fetch(account, made.slug, run, Want.ALL)
-        state = cloud_run.status(account, made.slug)
-        error = verdict(account, made.slug, run, state, fetched)
+        error = end_of(account, made, run)
         assert isinstance(error, CloudError)
         assert error.trouble is Trouble.FAILED
         assert "exceeded the max allowed time" in str(error)
@@ -159,13 +168,9 @@ def test_a_wrong_gpu_is_told_with_what_to_do(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with kaggle(monkeypatch, tmp_path, trainer(gpu="P100")) as (stand_in, account):
-        run, made = a_package(tmp_path)
-        upload(account, made)
-        cloud_run.push(account, made, resume=False, timeout_s=60)
+        run, made = pushed(tmp_path, account)
         stand_in.site.wait_over(made.slug)
-        fetched = fetch(account, made.slug, run, Want.ALL)
-        state = cloud_run.status(account, made.slug)
-        error = verdict(account, made.slug, run, state, fetched)
+        error = end_of(account, made, run)
         assert isinstance(error, CloudError)
         assert error.trouble is Trouble.REFUSED
         assert "it has a P100" in str(error)
@@ -177,15 +182,11 @@ def test_a_run_that_was_cancelled_on_the_site_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with kaggle(monkeypatch, tmp_path, trainer(pace=5)) as (stand_in, account):
-        run, made = a_package(tmp_path)
-        upload(account, made)
-        cloud_run.push(account, made, resume=False, timeout_s=60)
+        run, made = pushed(tmp_path, account)
         stand_in.site.wait_running(made.slug)
         stand_in.site.cancel(made.slug)
         stand_in.site.wait_over(made.slug)
-        fetched = fetch(account, made.slug, run, Want.ALL)
-        state = cloud_run.status(account, made.slug)
-        error = verdict(account, made.slug, run, state, fetched)
+        error = end_of(account, made, run)
         assert isinstance(error, CloudError)
         assert error.trouble is Trouble.CANCELLED
 
@@ -194,14 +195,10 @@ def test_a_notebook_that_fails_is_told_by_the_end_of_its_log(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with kaggle(monkeypatch, tmp_path) as (stand_in, account):
-        run, made = a_package(tmp_path)
-        upload(account, made)
-        cloud_run.push(account, made, resume=False, timeout_s=60)
+        run, made = pushed(tmp_path, account)
         lines = ["start\n", "CUDA out of memory\n", "[NbConvertApp] ERROR\n"]
         stand_in.site.finish(made.slug, "ERROR", log=lines)
-        fetched = fetch(account, made.slug, run, Want.ALL)
-        state = cloud_run.status(account, made.slug)
-        error = verdict(account, made.slug, run, state, fetched)
+        error = end_of(account, made, run)
         assert "start / CUDA out of memory. See its log at" in str(error)
 
 
@@ -266,9 +263,7 @@ def test_nothing_that_is_written_holds_the_token(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with kaggle(monkeypatch, tmp_path, trainer()) as (stand_in, account):
-        run, made = a_package(tmp_path)
-        upload(account, made)
-        cloud_run.push(account, made, resume=False, timeout_s=60)
+        run, made = pushed(tmp_path, account)
         stand_in.site.wait_over(made.slug)
         fetch(account, made.slug, run, Want.ALL)
     written = [path for path in tmp_path.rglob("*") if path.is_file()]

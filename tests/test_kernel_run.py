@@ -96,8 +96,8 @@ def test_a_base_that_is_nowhere_is_refused_with_the_steps(bench: Bench) -> None:
 def test_packages_that_cannot_be_installed_are_told(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    wanted = lambda *_: ("no-such-package-of-vulcan @ file:///nowhere",)  # noqa: E731
-    monkeypatch.setattr(pins, "missing", wanted)
+    wanted = ("no-such-package-of-vulcan @ file:///nowhere",)
+    monkeypatch.setattr(pins, "missing", lambda *_: wanted)
     bench.run.preflight()
     bench.run.install()
     assert bench.report["code"] == "install"

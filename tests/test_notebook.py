@@ -74,7 +74,7 @@ def test_the_same_plan_gives_the_same_bytes(tmp_path: Path) -> None:
 
 
 def test_it_is_a_notebook_that_kaggle_takes(built: dict[str, Any]) -> None:
-    nbformat.validate(nbformat.from_dict(built))  # type: ignore[no-untyped-call]
+    nbformat.validate(nbformat.from_dict(built))  # type: ignore[no-untyped-call] # its own
     assert len(json.dumps(built)) < LARGEST
     for one in built["cells"]:
         if one["cell_type"] == "code":
